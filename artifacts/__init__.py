@@ -1,0 +1,1 @@
+"""Artifact stores: where files are kept. Opened by URI with `holdall.stores.open_artifact_store`."""

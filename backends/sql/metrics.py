@@ -1,0 +1,143 @@
+"""Metric points: statements and rows.
+
+A table cannot hold NaN in a key: it is kept as 0 with `is_nan`, and ±Inf as ±1.7976931348623157e308, as MLflow does.
+Reads of runs and searches look at `latest_metrics` only, so both tables are always written together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+
+import sqlalchemy as sa
+
+from holdall.backends.sql.database import Row, Session
+from holdall.backends.sql.schema import latest_metrics, metrics
+from holdall.backends.sql.statements import Statement
+from holdall.stores.entities import Metric
+from holdall.stores.queries import HistoryQuery
+
+__all__ = ["history", "latest", "latest_of_many", "stored_value", "value_of", "write", "write_one"]
+
+Values = dict[str, float]
+"""Latest value by key."""
+
+Points = dict[str, tuple[int, int]]
+"""(timestamp, step) of the latest value by key."""
+
+_LARGEST = 1.7976931348623157e308
+_NAN = math.nan
+
+_POINT = ("run_uuid", "key", "timestamp", "step", "value", "is_nan")
+_INSERT = Statement(lambda dialect: dialect.insert_or_ignore(metrics, _POINT), *_POINT)
+_LATEST = ("run_uuid", "key", "step", "timestamp", "value", "is_nan")
+_UPSERT_LATEST = Statement(
+    lambda dialect: dialect.upsert(
+        latest_metrics, _LATEST, ("run_uuid", "key"), newer_by=("step", "timestamp", "value", "is_nan")
+    ),
+    *_LATEST,
+)
+_LATEST_COLUMNS = (
+    latest_metrics.c.key,
+    latest_metrics.c.value,
+    latest_metrics.c.timestamp,
+    latest_metrics.c.step,
+    latest_metrics.c.is_nan,
+)
+_SELECT_LATEST = Statement(
+    lambda _: sa.select(*_LATEST_COLUMNS).where(latest_metrics.c.run_uuid == sa.bindparam("id")), "id"
+)
+_SELECT_LATEST_OF_MANY = Statement(
+    lambda dialect: sa.select(latest_metrics.c.run_uuid, *_LATEST_COLUMNS).where(
+        dialect.one_of(latest_metrics.c.run_uuid, sa.bindparam("ids"))
+    ),
+    "ids",
+)
+
+
+def stored_value(value: float) -> float:
+    """A number as tables keep it: NaN as 0, ±Inf as the largest finite double."""
+    if value != value:
+        return 0.0
+    return max(-_LARGEST, min(_LARGEST, value)) if math.isinf(value) else value
+
+
+def value_of(stored: float, is_nan: object) -> float:
+    """The number that a table keeps as (`stored`, `is_nan`)."""
+    if is_nan:
+        return _NAN
+    if stored >= _LARGEST:
+        return math.inf
+    return -math.inf if stored <= -_LARGEST else float(stored)
+
+
+def write_one(session: Session, run_id: str, metric: Metric) -> None:
+    """Insert a point and bring `latest_metrics` up to date."""
+    value, is_nan = stored_value(metric.value), int(metric.value != metric.value)
+    session.run(_INSERT, run_id, metric.key, metric.timestamp, metric.step, value, is_nan)
+    session.run(_UPSERT_LATEST, run_id, metric.key, metric.step, metric.timestamp, value, is_nan)
+
+
+def write(session: Session, run_id: str, points: Iterable[Metric]) -> None:
+    """Insert points, in the order of the key, so that concurrent batches lock rows in one order."""
+    rows: list[tuple[str, str, int, int, float, int]] = []
+    latest: dict[str, tuple[int, int, float, int]] = {}
+    for point in points:
+        key, value, timestamp, step, is_nan = point.key, point.value, point.timestamp, point.step, 0
+        if not -_LARGEST < value < _LARGEST:
+            value, is_nan = stored_value(value), int(value != value)
+        rows.append((run_id, key, timestamp, step, value, is_nan))
+        rank = (step, timestamp, value, is_nan)
+        if key not in latest or rank > latest[key]:
+            latest[key] = rank
+    rows.sort(key=itemgetter(1))
+    session.run_many(_INSERT, rows)
+    session.run_many(_UPSERT_LATEST, [(run_id, key, *latest[key]) for key in sorted(latest)])
+
+
+def latest(session: Session, run_id: str) -> tuple[Values, Points]:
+    """A run's latest values, and where they stand."""
+    rows = [(run_id, *row) for row in session.all(_SELECT_LATEST, run_id)]
+    values, points = _by_run(rows)
+    return values.get(run_id, {}), points.get(run_id, {})
+
+
+def latest_of_many(session: Session, ids: object) -> tuple[dict[str, Values], dict[str, Points]]:
+    """The same for several runs, by run id; runs without metrics are absent."""
+    return _by_run(session.all(_SELECT_LATEST_OF_MANY, ids))
+
+
+def _by_run(rows: Iterable[Row]) -> tuple[dict[str, Values], dict[str, Points]]:
+    values: dict[str, Values] = {}
+    points: dict[str, Points] = {}
+    current, of_run, places = None, Values(), Points()
+    for run_id, key, stored, timestamp, step, is_nan in rows:
+        if run_id != current:
+            of_run, places = values.setdefault(run_id, {}), points.setdefault(run_id, {})
+            current = run_id
+        of_run[key] = stored if -_LARGEST < stored < _LARGEST and not is_nan else value_of(stored, is_nan)
+        places[key] = (timestamp or 0, step)
+    return values, points
+
+
+def history(session: Session, query: HistoryQuery) -> list[Metric]:
+    """Points of one metric by timestamp, step, value."""
+    place = (metrics.c.timestamp, metrics.c.step, metrics.c.value, metrics.c.is_nan)
+    select = (
+        sa.select(*place)
+        .where(metrics.c.run_uuid == query.run_id, metrics.c.key == query.key)
+        .order_by(*place)
+        .limit(query.limit)
+    )
+    if query.after is not None:
+        timestamp, step, value, is_nan = (part for _, part in query.after)
+        assert isinstance(value, int | float)
+        bounds: Sequence[object] = (timestamp, step, stored_value(value), bool(is_nan))
+        select = select.where(sa.tuple_(*place) > sa.tuple_(*map(sa.literal, bounds)), metrics.c.timestamp >= timestamp)
+    return [_point(query.key, row) for row in session.search(select)]
+
+
+def _point(key: str, row: Row) -> Metric:
+    timestamp, step, stored, is_nan = row
+    return Metric(key, value_of(stored, is_nan), timestamp, step)

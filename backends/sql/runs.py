@@ -1,0 +1,247 @@
+"""Runs, their params and tags: statements and rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from holdall.backends.sql import inputs, metrics
+from holdall.backends.sql.database import Row, Session
+from holdall.backends.sql.experiments import ExperimentRows, numeric_id
+from holdall.backends.sql.schema import params, runs, tags
+from holdall.backends.sql.statements import Statement
+from holdall.stores.entities import LifecycleStage, Param, Run, RunData, RunInfo, RunInputs, RunStatus
+from holdall.stores.names import RUN_NAME_TAG
+from holdall.stores.rules import check_params, require_active_run, run_artifact_uri, run_not_found, tag_not_found
+
+__all__ = ["COLUMNS", "RunRows"]
+
+COLUMNS = (
+    runs.c.run_uuid,
+    runs.c.experiment_id,
+    runs.c.name,
+    runs.c.user_id,
+    runs.c.status,
+    runs.c.start_time,
+    runs.c.end_time,
+    runs.c.lifecycle_stage,
+    runs.c.artifact_uri,
+)
+
+_ID = runs.c.run_uuid == sa.bindparam("id")
+_SELECT = Statement(lambda _: sa.select(*COLUMNS).where(_ID), "id")
+_SELECT_STAGE = Statement(lambda _: sa.select(runs.c.lifecycle_stage).where(_ID), "id")
+_INSERT_COLUMNS = (
+    "run_uuid",
+    "experiment_id",
+    "name",
+    "user_id",
+    "status",
+    "start_time",
+    "end_time",
+    "lifecycle_stage",
+    "artifact_uri",
+    "source_type",
+    "source_name",
+    "entry_point_name",
+    "source_version",
+)
+_INSERT = Statement(
+    lambda _: sa.insert(runs).values({column: sa.bindparam(column) for column in _INSERT_COLUMNS}), *_INSERT_COLUMNS
+)
+_UPDATE = Statement(
+    lambda _: (
+        sa.update(runs)
+        .where(_ID)
+        .values(
+            status=sa.func.coalesce(sa.bindparam("new_status"), runs.c.status),
+            end_time=sa.func.coalesce(sa.bindparam("new_end"), runs.c.end_time),
+            name=sa.func.coalesce(sa.bindparam("new_name"), runs.c.name),
+        )
+    ),
+    "new_status",
+    "new_end",
+    "new_name",
+    "id",
+)
+_SET_NAME = Statement(lambda _: sa.update(runs).where(_ID).values(name=sa.bindparam("new_name")), "new_name", "id")
+_SET_STAGE = Statement(
+    lambda _: (
+        sa.update(runs).where(_ID).values(lifecycle_stage=sa.bindparam("stage"), deleted_time=sa.bindparam("time"))
+    ),
+    "stage",
+    "time",
+    "id",
+)
+
+
+def _values_of(table: sa.Table) -> Statement:
+    return Statement(
+        lambda _: sa.select(table.c.key, table.c.value).where(table.c.run_uuid == sa.bindparam("id")), "id"
+    )
+
+
+def _values_of_many(table: sa.Table) -> Statement:
+    """One row per run: its id, and the text of a JSON object."""
+    value = sa.func.coalesce(table.c.value, "")
+    return Statement(
+        lambda dialect: (
+            sa.select(table.c.run_uuid, dialect.object_of(table.c.key, value))
+            .where(dialect.one_of(table.c.run_uuid, sa.bindparam("ids")))
+            .group_by(table.c.run_uuid)
+        ),
+        "ids",
+    )
+
+
+_SELECT_PARAMS, _SELECT_PARAMS_OF_MANY = _values_of(params), _values_of_many(params)
+_SELECT_TAGS, _SELECT_TAGS_OF_MANY = _values_of(tags), _values_of_many(tags)
+
+_VALUE_COLUMNS = ("run_uuid", "key", "value")
+_INSERT_PARAM = Statement(lambda dialect: dialect.insert_or_ignore(params, _VALUE_COLUMNS), *_VALUE_COLUMNS)
+_UPSERT_TAG = Statement(lambda dialect: dialect.upsert(tags, _VALUE_COLUMNS, ("run_uuid", "key")), *_VALUE_COLUMNS)
+_DELETE_TAG = Statement(
+    lambda _: sa.delete(tags).where(tags.c.run_uuid == sa.bindparam("id"), tags.c.key == sa.bindparam("tag")),
+    "id",
+    "tag",
+)
+
+
+def _objects(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
+    return {run_id: json.loads(text) for run_id, text in rows}
+
+
+def _info(row: Row) -> RunInfo:
+    run_id, experiment_id, name, user, status, start, end, stage, uri = row
+    return RunInfo(run_id, str(experiment_id), name or "", user or "", status, start, end, stage, uri or "")
+
+
+class RunRows:
+    """Reads and writes runs within a transaction."""
+
+    def __init__(self, experiments: ExperimentRows) -> None:
+        self._experiments = experiments
+
+    def create(self, session: Session, run: Run) -> Run:
+        """Insert a run and its tags."""
+        info = run.info
+        experiment = self._experiments.active(session, info.experiment_id)
+        info = replace(info, artifact_uri=run_artifact_uri(experiment.artifact_location, info.run_id))
+        session.run(
+            _INSERT,
+            info.run_id,
+            numeric_id(info.experiment_id),
+            info.run_name,
+            info.user_id,
+            str(info.status),
+            info.start_time,
+            info.end_time,
+            str(info.lifecycle_stage),
+            info.artifact_uri,
+            "UNKNOWN",
+            "",
+            "",
+            "",
+        )
+        self._write_tags(session, info.run_id, run.data.tags)
+        return replace(run, info=info)
+
+    def get(self, session: Session, run_id: str) -> Run | None:
+        """The run with its data, or None."""
+        row = session.one(_SELECT, run_id)
+        if row is None:
+            return None
+        known: dict[str, str] = dict(session.all(_SELECT_PARAMS, run_id))
+        labels = {key: value or "" for key, value in session.all(_SELECT_TAGS, run_id)}
+        values, points = metrics.latest(session, run_id)
+        return Run(_info(row), RunData(values, known, labels, points), inputs.of_run(session, run_id))
+
+    def many(self, session: Session, rows: Sequence[Row]) -> list[Run]:
+        """Runs from rows of `COLUMNS`, with their data, in the same order: four queries however many runs."""
+        if not rows:
+            return []
+        ids = session.dialect.bind_list([row[0] for row in rows])
+        params_of = _objects(session.all(_SELECT_PARAMS_OF_MANY, ids))
+        tags_of = _objects(session.all(_SELECT_TAGS_OF_MANY, ids))
+        values_of, points_of = metrics.latest_of_many(session, ids)
+        inputs_of = inputs.of_runs(session, ids)
+        nothing = RunInputs()
+
+        def run(row: Row) -> Run:
+            run_id: str = row[0]
+            data = RunData(
+                values_of.get(run_id) or {},
+                params_of.get(run_id) or {},
+                tags_of.get(run_id) or {},
+                points_of.get(run_id) or {},
+            )
+            return Run(_info(row), data, inputs_of.get(run_id, nothing))
+
+        return [run(row) for row in rows]
+
+    def info(self, session: Session, run_id: str) -> RunInfo:
+        """The run's info; raises `NotFound`."""
+        row = session.one(_SELECT, run_id)
+        if row is None:
+            raise run_not_found(run_id)
+        return _info(row)
+
+    def require_active(self, session: Session, run_id: str) -> None:
+        """Check that the run may be changed."""
+        row = session.one(_SELECT_STAGE, run_id)
+        require_active_run(None if row is None else row[0], run_id)
+
+    def exists(self, session: Session, run_id: str) -> bool:
+        """Whether there is such a run, in whatever stage."""
+        return session.one(_SELECT_STAGE, run_id) is not None
+
+    def update(
+        self, session: Session, run_id: str, status: RunStatus | None, end_time: int | None, run_name: str | None
+    ) -> RunInfo:
+        """Set what is not None."""
+        self.require_active(session, run_id)
+        session.run(_UPDATE, None if status is None else status.value, end_time, run_name, run_id)
+        if run_name is not None:
+            session.run(_UPSERT_TAG, run_id, RUN_NAME_TAG, run_name)
+        return self.info(session, run_id)
+
+    def delete(self, session: Session, run_id: str, time: int) -> None:
+        """Mark an active run deleted."""
+        if self.info(session, run_id).lifecycle_stage == LifecycleStage.ACTIVE:
+            session.run(_SET_STAGE, LifecycleStage.DELETED.value, time, run_id)
+
+    def restore(self, session: Session, run_id: str) -> None:
+        """Mark a deleted run active."""
+        if self.info(session, run_id).lifecycle_stage != LifecycleStage.ACTIVE:
+            session.run(_SET_STAGE, LifecycleStage.ACTIVE.value, None, run_id)
+
+    def write_params(self, session: Session, run_id: str, fresh: Sequence[Param]) -> None:
+        """Insert params; raises if one would change. The usual case, all of them new, takes one statement."""
+        rows = sorted((run_id, param.key, param.value) for param in fresh)
+        inserted = session.run(_INSERT_PARAM, *rows[0]) if len(rows) == 1 else session.run_many(_INSERT_PARAM, rows)
+        if inserted != len(rows):
+            check_params(run_id, dict(session.all(_SELECT_PARAMS, run_id)), fresh)
+
+    def write_tags(self, session: Session, run_id: str, values: Mapping[str, str]) -> None:
+        """Set tags, and the run's name with `mlflow.runName`."""
+        self._write_tags(session, run_id, values)
+        name = values.get(RUN_NAME_TAG)
+        if name is not None:
+            session.run(_SET_NAME, name, run_id)
+
+    def _write_tags(self, session: Session, run_id: str, values: Mapping[str, str]) -> None:
+        rows: list[tuple[Any, ...]] = [(run_id, key, values[key]) for key in sorted(values)]
+        if len(rows) == 1:
+            session.run(_UPSERT_TAG, *rows[0])
+        else:
+            session.run_many(_UPSERT_TAG, rows)
+
+    def delete_tag(self, session: Session, run_id: str, key: str) -> None:
+        """Delete a tag of an active run; raises `NotFound`."""
+        self.require_active(session, run_id)
+        if session.run(_DELETE_TAG, run_id, key) == 0:
+            raise tag_not_found(key, f"run {run_id!r}")

@@ -1,0 +1,275 @@
+"""The tables: those of MLflow's revision `0584bdc529eb`, and holdall's own.
+
+MLflow 2.22 opens a database that has exactly these names; MLflow 3.x takes it over with `mlflow db upgrade`, which
+needs the names of the registry's primary keys and of `fk_trace_info_experiment_id`. Key order, `WITHOUT ROWID` and
+indexes are ours: everything of a run lies together, so that a batch touches few pages.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.types import UserDefinedType
+
+__all__ = [
+    "HOLDALL_TABLES",
+    "METADATA",
+    "REVISION",
+    "alembic_version",
+    "datasets",
+    "experiment_deletions",
+    "experiment_tags",
+    "experiments",
+    "input_tags",
+    "inputs",
+    "latest_metrics",
+    "metrics",
+    "params",
+    "runs",
+    "tags",
+]
+
+REVISION = "0584bdc529eb"
+"""Alembic revision of MLflow 2.22, which a new database has."""
+
+METADATA = sa.MetaData()
+
+
+class _ExactDouble(UserDefinedType[float]):
+    """A column without affinity on SQLite, where a FLOAT column would lose the sign of −0.0."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "BLOB"
+
+
+_DOUBLE: sa.types.TypeEngine[float] = sa.Double().with_variant(_ExactDouble(), "sqlite")
+_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_LONG_TEXT = sa.Text()
+
+
+def _table(name: str, *items: sa.schema.SchemaItem) -> sa.Table:
+    """A table clustered by its primary key."""
+    return sa.Table(name, METADATA, *items, sqlite_with_rowid=False)
+
+
+def _text(name: str, length: int, *, null: bool = True) -> sa.Column[str]:
+    return sa.Column(name, sa.String(length), nullable=null)
+
+
+def _big(name: str, *, null: bool = True) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger(), nullable=null)
+
+
+def _key(*columns: str, name: str) -> sa.PrimaryKeyConstraint:
+    return sa.PrimaryKeyConstraint(*columns, name=name)
+
+
+alembic_version = _table(
+    "alembic_version", _text("version_num", 32, null=False), _key("version_num", name="alembic_version_pkc")
+)
+
+experiments = sa.Table(
+    "experiments",
+    METADATA,
+    sa.Column("experiment_id", _BIG, nullable=False, autoincrement=True),
+    _text("name", 256, null=False),
+    _text("artifact_location", 256),
+    _text("lifecycle_stage", 32),
+    _big("creation_time"),
+    _big("last_update_time"),
+    _key("experiment_id", name="experiment_pk"),
+    sa.UniqueConstraint("name"),
+)
+
+experiment_tags = _table(
+    "experiment_tags",
+    _text("key", 250, null=False),
+    _text("value", 5000),
+    sa.Column("experiment_id", _BIG, nullable=False),
+    _key("experiment_id", "key", name="experiment_tag_pk"),
+)
+
+runs = _table(
+    "runs",
+    _text("run_uuid", 32, null=False),
+    _text("name", 250),
+    _text("source_type", 20),
+    _text("source_name", 500),
+    _text("entry_point_name", 50),
+    _text("user_id", 256),
+    _text("status", 9),
+    _big("start_time"),
+    _big("end_time"),
+    _text("source_version", 50),
+    _text("lifecycle_stage", 20),
+    _text("artifact_uri", 200),
+    sa.Column("experiment_id", _BIG),
+    _big("deleted_time"),
+    _key("run_uuid", name="run_pk"),
+)
+sa.Index(
+    "holdall_runs_by_start", runs.c.experiment_id, runs.c.lifecycle_stage, runs.c.start_time.desc(), runs.c.run_uuid
+)
+
+params = _table(
+    "params",
+    _text("run_uuid", 32, null=False),
+    _text("key", 250, null=False),
+    _text("value", 8000, null=False),
+    _key("run_uuid", "key", name="param_pk"),
+)
+
+tags = _table(
+    "tags",
+    _text("run_uuid", 32, null=False),
+    _text("key", 250, null=False),
+    _text("value", 8000),
+    _key("run_uuid", "key", name="tag_pk"),
+)
+
+metrics = _table(
+    "metrics",
+    _text("run_uuid", 32, null=False),
+    _text("key", 250, null=False),
+    _big("timestamp", null=False),
+    sa.Column("step", sa.BigInteger(), nullable=False, server_default="0"),
+    sa.Column("value", _DOUBLE, nullable=False),
+    sa.Column("is_nan", sa.Boolean(), nullable=False, server_default=sa.false()),
+    _key("run_uuid", "key", "timestamp", "step", "value", "is_nan", name="metric_pk"),
+)
+
+latest_metrics = _table(
+    "latest_metrics",
+    _text("run_uuid", 32, null=False),
+    _text("key", 250, null=False),
+    _big("step", null=False),
+    _big("timestamp"),
+    sa.Column("value", _DOUBLE),
+    sa.Column("is_nan", sa.Boolean(), nullable=False),
+    _key("run_uuid", "key", name="latest_metric_pk"),
+)
+sa.Index("holdall_latest_metrics_by_value", latest_metrics.c.key, latest_metrics.c.is_nan, latest_metrics.c.value)
+
+datasets = _table(
+    "datasets",
+    _text("dataset_uuid", 36, null=False),
+    sa.Column("experiment_id", _BIG, nullable=False),
+    _text("name", 500, null=False),
+    _text("digest", 36, null=False),
+    _text("dataset_source_type", 36, null=False),
+    sa.Column("dataset_source", sa.Text(), nullable=False),
+    sa.Column("dataset_schema", _LONG_TEXT),
+    sa.Column("dataset_profile", _LONG_TEXT),
+    _key("experiment_id", "name", "digest", name="dataset_pk"),
+)
+sa.Index("index_datasets_dataset_uuid", datasets.c.dataset_uuid)
+
+inputs = _table(
+    "inputs",
+    _text("input_uuid", 36, null=False),
+    _text("source_type", 36, null=False),
+    _text("source_id", 36, null=False),
+    _text("destination_type", 36, null=False),
+    _text("destination_id", 36, null=False),
+    _key("destination_id", "destination_type", "source_type", "source_id", name="inputs_pk"),
+)
+
+input_tags = _table(
+    "input_tags",
+    _text("input_uuid", 36, null=False),
+    _text("name", 255, null=False),
+    _text("value", 500, null=False),
+    _key("input_uuid", "name", name="input_tags_pk"),
+)
+
+_table(
+    "registered_models",
+    _text("name", 256, null=False),
+    _big("creation_time"),
+    _big("last_updated_time"),
+    _text("description", 5000),
+    _key("name", name="registered_model_pk"),
+)
+_table(
+    "registered_model_tags",
+    _text("key", 250, null=False),
+    _text("value", 5000),
+    _text("name", 256, null=False),
+    _key("key", "name", name="registered_model_tag_pk"),
+    sa.ForeignKeyConstraint(["name"], ["registered_models.name"], onupdate="CASCADE"),
+)
+_table(
+    "registered_model_aliases",
+    _text("alias", 256, null=False),
+    sa.Column("version", sa.Integer(), nullable=False),
+    _text("name", 256, null=False),
+    _key("name", "alias", name="registered_model_alias_pk"),
+    sa.ForeignKeyConstraint(
+        ["name"],
+        ["registered_models.name"],
+        name="registered_model_alias_name_fkey",
+        onupdate="CASCADE",
+        ondelete="CASCADE",
+    ),
+)
+_table(
+    "model_versions",
+    _text("name", 256, null=False),
+    sa.Column("version", sa.Integer(), nullable=False),
+    _big("creation_time"),
+    _big("last_updated_time"),
+    _text("description", 5000),
+    _text("user_id", 256),
+    _text("current_stage", 20),
+    _text("source", 500),
+    _text("run_id", 32),
+    _text("status", 20),
+    _text("status_message", 500),
+    _text("run_link", 500),
+    _text("storage_location", 500),
+    _key("name", "version", name="model_version_pk"),
+    sa.ForeignKeyConstraint(["name"], ["registered_models.name"], onupdate="CASCADE"),
+)
+_table(
+    "model_version_tags",
+    _text("key", 250, null=False),
+    _text("value", 5000),
+    _text("name", 256, null=False),
+    sa.Column("version", sa.Integer(), nullable=False),
+    _key("key", "name", "version", name="model_version_tag_pk"),
+    sa.ForeignKeyConstraint(["name", "version"], ["model_versions.name", "model_versions.version"], onupdate="CASCADE"),
+)
+
+_table(
+    "trace_info",
+    _text("request_id", 50, null=False),
+    sa.Column("experiment_id", _BIG, nullable=False),
+    _big("timestamp_ms", null=False),
+    _big("execution_time_ms"),
+    _text("status", 50, null=False),
+    _key("request_id", name="trace_info_pk"),
+    sa.ForeignKeyConstraint(["experiment_id"], ["experiments.experiment_id"], name="fk_trace_info_experiment_id"),
+)
+for _name, _constraint in (("trace_request_metadata", "trace_request_metadata"), ("trace_tags", "trace_tag")):
+    _table(
+        _name,
+        _text("key", 250, null=False),
+        _text("value", 8000),
+        _text("request_id", 50, null=False),
+        _key("key", "request_id", name=f"{_constraint}_pk"),
+        sa.ForeignKeyConstraint(
+            ["request_id"], ["trace_info.request_id"], name=f"fk_{_name}_request_id", ondelete="CASCADE"
+        ),
+    )
+
+experiment_deletions = _table(
+    "holdall_experiment_deletions",
+    sa.Column("experiment_id", _BIG, nullable=False),
+    _big("deleted_time", null=False),
+    _key("experiment_id", name="holdall_experiment_deletions_pk"),
+)
+"""When holdall deleted an experiment; the runs deleted with it carry the same `deleted_time`."""
+
+HOLDALL_TABLES = (experiment_deletions,)
+"""Tables that MLflow does not have: no views on its tables, no foreign keys into them."""

@@ -1,0 +1,422 @@
+"""Searches compiled to SQL.
+
+The leading key of an ordering is taken apart: first the rows that have a value, then those with NaN, then those
+without. Each part is a query of its own whose order an index can give, so a page of the best runs stops after as many
+rows as it needs, however many runs there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql.selectable import FromClause
+
+from holdall.backends.sql import experiments as experiment_rows
+from holdall.backends.sql import runs as run_rows
+from holdall.backends.sql.database import Row, Session
+from holdall.backends.sql.dialect import SqlDialect
+from holdall.backends.sql.experiments import numeric_id
+from holdall.backends.sql.inputs import DATASET_LINK
+from holdall.backends.sql.metrics import stored_value
+from holdall.backends.sql.schema import (
+    datasets,
+    experiment_tags,
+    experiments,
+    input_tags,
+    inputs,
+    latest_metrics,
+    params,
+    runs,
+    tags,
+)
+from holdall.backends.sql.statements import Parameters, Statement, compile_once
+from holdall.stores.entities import LifecycleStage, ViewType
+from holdall.stores.names import DATASET_CONTEXT_TAG
+from holdall.stores.queries import ExperimentQuery, RunQuery
+from holdall.stores.search.ast import (
+    Comparator,
+    Comparison,
+    EntityType,
+    Identifier,
+    Ordering,
+    SortKey,
+    SortValue,
+)
+
+__all__ = ["search_experiments", "search_runs"]
+
+Condition = sa.ColumnElement[bool]
+Column = sa.ColumnElement[Any]
+
+_VALUE, _NAN, _MISSING = 0, 1, 2
+_NUMERIC = frozenset({"start_time", "end_time", "creation_time", "last_update_time"})
+
+
+def search_runs(session: Session, query: RunQuery) -> list[Row]:
+    """Rows of `runs.COLUMNS`: at most `query.limit` of them, in order."""
+    return _search(session, _RUNS, query)
+
+
+def search_experiments(session: Session, query: ExperimentQuery) -> list[Row]:
+    """Rows of `experiments.COLUMNS`: at most `query.limit` of them, in order."""
+    return _search(session, _EXPERIMENTS, query)
+
+
+@dataclass(frozen=True, eq=False)
+class _Kind:
+    """What is searched: its table, its columns by attribute, the tables of its keyed values."""
+
+    table: sa.Table
+    columns: Sequence[Column]
+    owner: Column
+    attributes: dict[str, Column]
+    keyed: dict[EntityType, tuple[sa.Table, str]]
+
+    def keyed_table(self, identifier: Identifier) -> tuple[FromClause, Condition]:
+        """A fresh alias of the table of a metric, param or tag, and what joins it."""
+        table, owner = self.keyed[identifier.entity]
+        alias = table.alias()
+        return alias, sa.and_(alias.c[owner] == self.owner, alias.c.key == identifier.key)
+
+
+_RUNS = _Kind(
+    runs,
+    run_rows.COLUMNS,
+    runs.c.run_uuid,
+    {
+        "run_id": runs.c.run_uuid,
+        "run_name": runs.c.name,
+        "status": runs.c.status,
+        "user_id": runs.c.user_id,
+        "artifact_uri": runs.c.artifact_uri,
+        "start_time": runs.c.start_time,
+        "end_time": runs.c.end_time,
+    },
+    {
+        EntityType.METRIC: (latest_metrics, "run_uuid"),
+        EntityType.PARAM: (params, "run_uuid"),
+        EntityType.TAG: (tags, "run_uuid"),
+    },
+)
+_EXPERIMENTS = _Kind(
+    experiments,
+    experiment_rows.COLUMNS,
+    experiments.c.experiment_id,
+    {
+        "experiment_id": experiments.c.experiment_id,
+        "name": experiments.c.name,
+        "creation_time": experiments.c.creation_time,
+        "last_update_time": experiments.c.last_update_time,
+    },
+    {EntityType.TAG: (experiment_tags, "experiment_id")},
+)
+
+
+def _search(session: Session, kind: _Kind, query: RunQuery | ExperimentQuery) -> list[Row]:
+    rows: list[Row] = []
+    look_up = _is_small(session, query)
+    for rank in _classes(kind, query):
+        rows += session.text(*_compiled(session.dialect, kind, query, rank, look_up))
+        if len(rows) >= query.limit:
+            break
+    return rows[: query.limit]
+
+
+@lru_cache(maxsize=256)
+def _compiled(
+    dialect: SqlDialect, kind: _Kind, query: RunQuery | ExperimentQuery, rank: int, look_up: bool
+) -> tuple[str, Parameters]:
+    """One part of a search as text; cached, since pages are polled and building it takes longer than running it."""
+    compiler = _Filter(dialect, kind)
+    conditions = [compiler.condition(clause) for clause in query.filter]
+    if query.view is not ViewType.ALL:
+        stage = LifecycleStage.ACTIVE if query.view is ViewType.ACTIVE_ONLY else LifecycleStage.DELETED
+        conditions.append(kind.table.c.lifecycle_stage == stage.value)
+    if isinstance(query, RunQuery):
+        conditions.append(_in_experiments(dialect, query.experiment_ids))
+    part = _Part(dialect, kind, rank, look_up).select(query.order_by, query.after)
+    return compile_once(part.where(*conditions).limit(query.limit), dialect)
+
+
+def _in_experiments(dialect: SqlDialect, experiment_ids: Sequence[str]) -> Condition:
+    numbers = [numeric_id(experiment_id) for experiment_id in experiment_ids]
+    if len(numbers) == 1:
+        return runs.c.experiment_id == numbers[0]
+    return dialect.one_of_values(runs.c.experiment_id, numbers)
+
+
+_FEW = 2000
+"""So many runs are looked at one by one; among more, the index on the leading metric finds the best ones first."""
+
+_COUNT = Statement(
+    lambda dialect: sa.select(sa.func.count()).select_from(
+        sa.select(sa.literal_column("1"))
+        .select_from(runs)
+        .where(dialect.one_of(runs.c.experiment_id, sa.bindparam("ids")))
+        .limit(_FEW + 1)
+        .subquery()
+    ),
+    "ids",
+)
+
+
+def _is_small(session: Session, query: RunQuery | ExperimentQuery) -> bool:
+    """Whether looking at each row in scope is quicker than walking an index of all."""
+    if not isinstance(query, RunQuery) or query.order_by[0].identifier.entity is not EntityType.METRIC:
+        return True
+    ids = session.dialect.bind_list([numeric_id(experiment_id) for experiment_id in query.experiment_ids])
+    row = session.one(_COUNT, ids)
+    return row is None or row[0] <= _FEW
+
+
+# Filters
+
+
+class _Filter:
+    """Compiles clauses to conditions on rows of a kind."""
+
+    def __init__(self, dialect: SqlDialect, kind: _Kind) -> None:
+        self._dialect = dialect
+        self._kind = kind
+
+    def condition(self, clause: Comparison) -> Condition:
+        """What a clause asks of a row."""
+        entity, key = clause.identifier.entity, clause.identifier.key
+        if entity is EntityType.DATASET:
+            return self._dataset(key, clause)
+        if entity is not EntityType.ATTRIBUTE:
+            return self._keyed(clause)
+        column = self._kind.attributes[key]
+        if key == "experiment_id":
+            return self._text(sa.cast(column, sa.String(32)), clause)
+        return self._number(column, clause) if key in _NUMERIC else self._text(column, clause)
+
+    def _keyed(self, clause: Comparison) -> Condition:
+        table, join = self._kind.keyed_table(clause.identifier)
+        found: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(table).where(join)
+        if clause.comparator is Comparator.IS_NULL:
+            return ~found.exists()
+        if clause.comparator is not Comparator.IS_NOT_NULL:
+            test = self._metric if clause.identifier.entity is EntityType.METRIC else self._text_of
+            found = found.where(test(table, clause))
+        return found.exists()
+
+    def _text_of(self, table: FromClause, clause: Comparison) -> Condition:
+        return self._text(table.c.value, clause)
+
+    def _metric(self, table: FromClause, clause: Comparison) -> Condition:
+        wanted = clause.value
+        assert isinstance(wanted, int | float)
+        test = _compare(table.c.value, clause.comparator, stored_value(float(wanted)))
+        is_nan = table.c.is_nan == sa.true()
+        return sa.or_(is_nan, test) if clause.comparator is Comparator.NE else sa.and_(~is_nan, test)
+
+    def _number(self, column: Column, clause: Comparison) -> Condition:
+        wanted = clause.value
+        if isinstance(wanted, int) and not -(2**63) <= wanted < 2**63:
+            wanted = float(wanted)
+        return _compare(column, clause.comparator, wanted)
+
+    def _text(self, column: Column, clause: Comparison) -> Condition:
+        wanted = clause.value
+        match clause.comparator:
+            case Comparator.LIKE:
+                return self._dialect.like(column, str(wanted))
+            case Comparator.ILIKE:
+                return self._dialect.ilike(column, str(wanted))
+            case Comparator.IN | Comparator.NOT_IN:
+                assert isinstance(wanted, tuple)
+                among = self._dialect.one_of_values(self._dialect.by_code_point(column), wanted)
+                return among if clause.comparator is Comparator.IN else sa.and_(column.is_not(None), ~among)
+        return _compare(self._dialect.by_code_point(column), clause.comparator, wanted)
+
+    def _dataset(self, key: str, clause: Comparison) -> Condition:
+        link = sa.and_(inputs.c.destination_id == runs.c.run_uuid, DATASET_LINK)
+        if key == "context":
+            joined = inputs.join(input_tags, input_tags.c.input_uuid == inputs.c.input_uuid)
+            column: Column = input_tags.c.value
+            link = sa.and_(link, input_tags.c.name == DATASET_CONTEXT_TAG)
+        else:
+            joined = inputs.join(datasets, datasets.c.dataset_uuid == inputs.c.source_id)
+            column = datasets.c[key]
+        found: sa.Select[Any] = (
+            sa.select(sa.literal_column("1")).select_from(joined).where(link, self._text(column, clause))
+        )
+        return found.correlate(runs).exists()
+
+
+def _compare(column: Column, comparator: Comparator, value: object) -> Condition:
+    return _OPERATORS[comparator](column, sa.literal(value))
+
+
+_OPERATORS: dict[Comparator, Callable[[Column, Column], Condition]] = {
+    Comparator.EQ: lambda column, value: column == value,
+    Comparator.NE: lambda column, value: column != value,
+    Comparator.GT: lambda column, value: column > value,
+    Comparator.GE: lambda column, value: column >= value,
+    Comparator.LT: lambda column, value: column < value,
+    Comparator.LE: lambda column, value: column <= value,
+}
+
+
+# Orderings
+
+
+def _classes(kind: _Kind, query: RunQuery | ExperimentQuery) -> Iterator[int]:
+    """Classes of the leading key that rows of the page can be in."""
+    lead = query.order_by[0].identifier
+    first = query.after[0][0] if query.after else _VALUE
+    asked = [clause.comparator for clause in query.filter if clause.identifier == lead]
+    must_have = any(comparator is not Comparator.IS_NULL for comparator in asked)
+    is_metric = lead.entity is EntityType.METRIC
+    if first <= _VALUE:
+        yield _VALUE
+    if first <= _NAN and is_metric and all(comparator is Comparator.NE for comparator in asked):
+        yield _NAN
+    if not must_have and not _never_missing(kind, lead):
+        yield _MISSING
+
+
+def _never_missing(kind: _Kind, identifier: Identifier) -> bool:
+    return identifier.entity is EntityType.ATTRIBUTE and kind.attributes[identifier.key] is kind.owner
+
+
+class _Part:
+    """The rows of one class of the leading key, in order.
+
+    Args:
+        dialect: Of the database.
+        kind: What is searched.
+        rank: The class.
+        look_up: Look up the leading value of each row in scope, instead of walking the index of values.
+    """
+
+    def __init__(self, dialect: SqlDialect, kind: _Kind, rank: int, look_up: bool) -> None:
+        self._dialect = dialect
+        self._kind = kind
+        self._rank = rank
+        self._look_up = look_up
+
+    def select(self, ordering: Ordering, after: SortKey | None) -> sa.Select[Any]:
+        """The part, beginning after a place."""
+        source, value, condition = self._lead(ordering[0].identifier)
+        ascending = ordering[0].ascending
+        rest = [_Later.of(self._dialect, self._kind, key.identifier, key.ascending) for key in ordering[1:]]
+        for later in rest:
+            source = later.join(source)
+        orders = [order for later in rest for order in later.order()]
+        if value is not None:
+            orders.insert(0, value.asc() if ascending else value.desc())
+        part = sa.select(*self._kind.columns).select_from(source).where(condition).order_by(*orders)
+        if after is not None and self._rank == after[0][0]:
+            part = part.where(_beyond(value, ascending, after[0][1], _after(rest, after[1:])))
+        return part
+
+    def _lead(self, identifier: Identifier) -> tuple[FromClause, Column | None, Condition]:
+        """Where the rows of the class are, the column to sort them by, and what selects them."""
+        table = self._kind.table
+        if identifier.entity is EntityType.ATTRIBUTE:
+            column = _attribute(self._dialect, self._kind, identifier.key)
+            if self._rank == _MISSING:
+                return table, None, column.is_(None)
+            return table, column, sa.true() if _never_missing(self._kind, identifier) else column.is_not(None)
+        keyed, on = self._kind.keyed_table(identifier)
+        if self._rank == _MISSING:
+            return table, None, ~sa.select(sa.literal_column("1")).select_from(keyed).where(on).exists()
+        if identifier.entity is not EntityType.METRIC:
+            return table.join(keyed, on), self._dialect.by_code_point(keyed.c.value), sa.true()
+        condition = keyed.c.is_nan == (sa.true() if self._rank == _NAN else sa.false())
+        source = table.join(keyed, on) if self._look_up else self._dialect.join_in_order(keyed, table, on)
+        return source, None if self._rank == _NAN else keyed.c.value, condition
+
+
+def _beyond(value: Column | None, ascending: bool, bound: object, rest: Condition) -> Condition:
+    """Rows after a place within one part; the first condition says again what follows, for the index."""
+    if value is None:
+        return rest
+    edge = sa.literal(stored_value(bound) if isinstance(bound, float) else bound)
+    further = value > edge if ascending else value < edge
+    return sa.and_(value >= edge if ascending else value <= edge, sa.or_(further, rest))
+
+
+def _after(keys: Sequence[_Later], place: SortKey) -> Condition:
+    """Rows that come after a place by these keys: further by one of them, equal by those before it."""
+    condition: Condition = sa.false()
+    for key, value in zip(reversed(keys), reversed(place), strict=True):
+        condition = sa.or_(key.after(value), sa.and_(key.equals(value), condition))
+    return condition
+
+
+def _attribute(dialect: SqlDialect, kind: _Kind, key: str) -> Column:
+    column = kind.attributes[key]
+    return column if key in _NUMERIC or key == "experiment_id" else dialect.by_code_point(column)
+
+
+class _Later:
+    """A key after the leading one: a value, and whether it counts as NaN."""
+
+    def __init__(self, value: Column, is_nan: Column | None, ascending: bool) -> None:
+        self._value = value
+        self._is_nan = is_nan
+        self._ascending = ascending
+
+    @classmethod
+    def of(cls, dialect: SqlDialect, kind: _Kind, identifier: Identifier, ascending: bool) -> _Later:
+        """The key for an identifier."""
+        if identifier.entity is EntityType.ATTRIBUTE:
+            return cls(_attribute(dialect, kind, identifier.key), None, ascending)
+        return _LaterKeyed(dialect, kind, identifier, ascending)
+
+    def join(self, source: FromClause) -> FromClause:
+        """The rows with what the key needs."""
+        return source
+
+    def order(self) -> list[Column]:
+        """What to sort by."""
+        orders: list[Column] = [sa.nulls_last(self._value.asc() if self._ascending else self._value.desc())]
+        return orders if self._is_nan is None else [sa.nulls_last(self._is_nan.asc()), *orders]
+
+    def equals(self, place: SortValue) -> Condition:
+        """Rows at this value."""
+        rank, value = place
+        if rank == _MISSING:
+            return self._value.is_(None)
+        if self._is_nan is None:
+            return self._value == sa.literal(value)
+        return (
+            self._is_nan == sa.true()
+            if rank == _NAN
+            else sa.and_(self._is_nan == sa.false(), self._value == _edge(value))
+        )
+
+    def after(self, place: SortValue) -> Condition:
+        """Rows after this value."""
+        rank, value = place
+        if rank == _MISSING:
+            return sa.false()
+        missing = self._value.is_(None)
+        if rank == _NAN:
+            return missing
+        further = self._value > _edge(value) if self._ascending else self._value < _edge(value)
+        if self._is_nan is None:
+            return sa.or_(further, missing)
+        return sa.or_(sa.and_(self._is_nan == sa.false(), further), self._is_nan == sa.true(), missing)
+
+
+class _LaterKeyed(_Later):
+    def __init__(self, dialect: SqlDialect, kind: _Kind, identifier: Identifier, ascending: bool) -> None:
+        self._table, self._on = kind.keyed_table(identifier)
+        is_metric = identifier.entity is EntityType.METRIC
+        value = self._table.c.value if is_metric else dialect.by_code_point(self._table.c.value)
+        super().__init__(value, self._table.c.is_nan if is_metric else None, ascending)
+
+    def join(self, source: FromClause) -> FromClause:
+        return source.outerjoin(self._table, self._on)
+
+
+def _edge(value: object) -> Column:
+    return sa.literal(stored_value(value) if isinstance(value, float) else value)

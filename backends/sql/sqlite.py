@@ -1,0 +1,435 @@
+"""SQLite: its dialect, its connections, and the store on a file or in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy import exc, pool
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateTable
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.selectable import FromClause, Join
+
+from holdall.backends.sql import opening
+from holdall.backends.sql.database import Database, Session
+from holdall.backends.sql.dialect import SqlDialect
+from holdall.backends.sql.store import SqlBackendStore
+from holdall.stores.capabilities import Capabilities
+from holdall.stores.errors import (
+    HoldallError,
+    InternalError,
+    InvalidParameterValue,
+    NotFound,
+    ReadOnly,
+    TemporarilyUnavailable,
+)
+from holdall.stores.search.like import ilike
+from holdall.stores.uri import StoreURI
+
+__all__ = ["SqliteBackendStore", "SqliteDialect"]
+
+T = TypeVar("T")
+
+_SYNCHRONOUS = ("off", "normal", "full", "extra")
+_JOURNALS = ("wal", "delete")
+_MEMORY = ("", ":memory:")
+
+
+class _CrossJoin(Join):
+    """`CROSS JOIN`, which SQLite's planner never reorders."""
+
+    inherit_cache = True
+
+
+@compiles(_CrossJoin, "sqlite")
+def _compile_cross_join(join: _CrossJoin, compiler: SQLCompiler, **options: Any) -> str:
+    left, right = compiler.process(join.left, **options), compiler.process(join.right, **options)
+    assert join.onclause is not None
+    return f"{left} CROSS JOIN {right} ON {compiler.process(join.onclause, **options)}"
+
+
+class SqliteDialect(SqlDialect):
+    """SQLite 3.35 and later."""
+
+    def __init__(self) -> None:
+        self.name = "sqlite"
+        self.sqlalchemy = sqlite.dialect()
+
+    def insert_or_ignore(self, table: sa.Table, columns: Sequence[str]) -> Insert:
+        insert = sqlite.insert(table).values({column: sa.bindparam(column) for column in columns})
+        return insert.on_conflict_do_nothing()
+
+    def upsert(
+        self, table: sa.Table, columns: Sequence[str], key: Sequence[str], newer_by: Sequence[str] = ()
+    ) -> Insert:
+        insert = sqlite.insert(table).values({column: sa.bindparam(column) for column in columns})
+        changed = {column: insert.excluded[column] for column in columns if column not in key}
+        newer = None
+        if newer_by:
+            known = [
+                sa.func.coalesce(table.c[column], -1) if table.c[column].nullable else table.c[column]
+                for column in newer_by
+            ]
+            newer = sa.tuple_(*(insert.excluded[column] for column in newer_by)) > sa.tuple_(*known)
+        return insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=newer)
+
+    def one_of(self, column: sa.ColumnElement[Any], items: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
+        listed = sa.func.json_each(items).table_valued("value")
+        return column.in_(sa.select(listed.c.value))
+
+    def bind_list(self, values: Sequence[str] | Sequence[int]) -> object:
+        return json.dumps(values)
+
+    def by_code_point(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return column
+
+    def object_of(self, key: sa.ColumnElement[Any], value: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+        return sa.func.json_group_object(key, value)
+
+    def join_in_order(self, outer: FromClause, inner: sa.Table, on: sa.ColumnElement[bool]) -> FromClause:
+        return _CrossJoin(outer, inner, on)
+
+    def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
+        return column.like(pattern)
+
+    def ilike(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
+        return sa.func.holdall_ilike(pattern, column) == sa.literal_column("1")
+
+    def create_table_if_missing(self, table: sa.Table) -> str:
+        return str(CreateTable(table, if_not_exists=True).compile(dialect=self.sqlalchemy))
+
+    def translate(self, error: Exception) -> HoldallError:
+        code = getattr(error, "sqlite_errorcode", None)
+        primary = None if code is None else code & 0xFF
+        if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or isinstance(error, exc.TimeoutError):
+            return TemporarilyUnavailable(
+                "The SQLite database stayed locked by another writer; try again, or raise busy_timeout in its URI."
+            )
+        if primary == sqlite3.SQLITE_READONLY:
+            return ReadOnly("The SQLite database is read-only: check the permissions of the file and its folder.")
+        if primary == sqlite3.SQLITE_FULL:
+            return InternalError("The disk of the SQLite database is full; nothing was written.")
+        if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return InternalError(
+                "The file is not an SQLite database, or it is damaged; check it with 'PRAGMA integrity_check'."
+            )
+        if primary == sqlite3.SQLITE_CANTOPEN:
+            return InvalidParameterValue(
+                "The SQLite database cannot be opened: check that its folder exists and may be written to."
+            )
+        return InternalError(
+            f"The SQLite database failed ({getattr(error, 'sqlite_errorname', type(error).__name__)})."
+        )
+
+
+class _Options:
+    """Options of the URI's query."""
+
+    def __init__(self, uri: StoreURI) -> None:
+        given = uri.options("synchronous", "busy_timeout", "journal_mode")
+        self.synchronous = _one_of(given.get("synchronous", "normal"), _SYNCHRONOUS, "synchronous")
+        self.journal = _one_of(given.get("journal_mode", "wal"), _JOURNALS, "journal_mode")
+        self.busy_timeout = _seconds(given.get("busy_timeout", "60"))
+
+
+def _one_of(value: str, known: Sequence[str], name: str) -> str:
+    if value.lower() not in known:
+        raise InvalidParameterValue(f"Invalid value {value!r} for option {name}; known values: {', '.join(known)}.")
+    return value.lower()
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86400:
+        raise InvalidParameterValue(f"Invalid value {text!r} for option busy_timeout; give seconds, 0 … 86400.")
+    return seconds
+
+
+class _Connections:
+    """The connections of one process: a writer behind a lock, and a pool of readers.
+
+    One writer at a time per process keeps threads from fighting over the file's lock, whose waiting is neither fair nor
+    quick. Other processes wait in SQLite's own busy handler.
+    """
+
+    def __init__(self, connect: Callable[[], Any], *, shared: bool) -> None:
+        self.pid = os.getpid()
+        self.lock = threading.Lock()
+        self._connect = connect
+        self._writer: sqlite3.Connection | None = None
+        self._readers = None if shared else pool.QueuePool(connect, pool_size=8, max_overflow=56, reset_on_return=None)
+
+    def writer(self) -> sqlite3.Connection:
+        """The writing connection; hold `lock`."""
+        if self._writer is None:
+            self._writer = self._connect()
+        return self._writer
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Lend a reading connection; a database in memory has but one connection, for everything."""
+        if self._readers is None:
+            with self.lock:
+                return work(self.writer())
+        lent = self._readers.connect()
+        try:
+            connection: Any = lent.dbapi_connection
+            return work(connection)
+        finally:
+            lent.close()
+
+    def forget_readers(self) -> None:
+        """Close idle readers, so that the next ones open anew."""
+        if self._readers is not None:
+            self._readers.dispose()
+            self._readers = self._readers.recreate()
+
+    def close(self) -> None:
+        """Close all."""
+        with self.lock:
+            self.forget_readers()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+
+class SqliteDatabase(Database):
+    """An SQLite file, or a database in memory that all threads of the store share."""
+
+    def __init__(self, path: str | None, options: _Options, *, read_only: bool) -> None:
+        self.dialect = SqliteDialect()
+        self.path = path
+        self._options = options
+        self._read_only = read_only
+        self._immutable: tuple[object, ...] | None = None
+        self._connections = self._new_connections()
+
+    def _new_connections(self) -> _Connections:
+        return _Connections(self._connect, shared=self.path is None)
+
+    def _here(self) -> _Connections:
+        """This process's connections: those inherited through a fork must not be used."""
+        if self._connections.pid != os.getpid():
+            self._connections = self._new_connections()
+        return self._connections
+
+    def _connect(self) -> sqlite3.Connection:
+        target = ":memory:"
+        if self.path is not None:
+            target = f"file:{quote(self.path)}?{self._mode()}"
+        connection = sqlite3.connect(
+            target,
+            timeout=self._options.busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=True,
+            cached_statements=256,
+        )
+        connection.create_function("holdall_ilike", 2, _ilike, deterministic=True)
+        connection.execute("PRAGMA case_sensitive_like=ON")
+        connection.execute(f"PRAGMA synchronous={self._options.synchronous}")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute("PRAGMA cache_size=-16000")
+        return connection
+
+    def _mode(self) -> str:
+        """How to open the file. Reading a WAL database that nobody writes to would create files beside it."""
+        if not self._read_only:
+            return "mode=rwc"
+        self._immutable = self._stamp() if self._is_quiet_wal() else None
+        return "mode=ro&immutable=1" if self._immutable else "mode=ro"
+
+    def _is_quiet_wal(self) -> bool:
+        assert self.path is not None
+        with open(self.path, "rb") as file:
+            header = file.read(20)
+        return header[18:19] == b"\2" and not os.path.exists(self.path + "-wal")
+
+    def _stamp(self) -> tuple[object, ...]:
+        assert self.path is not None
+        stat = os.stat(self.path)
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino, os.path.exists(self.path + "-wal")
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        def transaction(connection: sqlite3.Connection) -> T:
+            cursor = connection.cursor()
+            cursor.execute("BEGIN")
+            try:
+                return work(Session(self.dialect, cursor))
+            finally:
+                cursor.execute("ROLLBACK")
+
+        try:
+            while True:
+                here = self._here()
+                seen = self._immutable
+                result = here.read(transaction)
+                if self._immutable is None or (seen == self._immutable == self._stamp()):
+                    return result
+                if seen is not None:  # a writer came by while the file was taken for unchanging: look again
+                    here.forget_readers()
+        except (sqlite3.Error, exc.TimeoutError) as error:
+            raise self.dialect.translate(error) from error
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        here = self._here()
+        try:
+            with here.lock:
+                cursor = here.writer().cursor()
+                cursor.execute("BEGIN IMMEDIATE")
+                try:
+                    result = work(Session(self.dialect, cursor))
+                    cursor.execute("COMMIT")
+                except BaseException:
+                    if cursor.connection.in_transaction:
+                        cursor.execute("ROLLBACK")
+                    raise
+                return result
+        except sqlite3.Error as error:
+            raise self.dialect.translate(error) from error
+
+    def use_journal(self) -> None:
+        """Switch to the journal mode asked for; where another program holds the file, leave it as it is."""
+        deadline = time.monotonic() + min(self._options.busy_timeout, 5)
+        with self._here().lock:
+            connection = self._here().writer()
+            while _journal_mode(connection) != self._options.journal:
+                with suppress(sqlite3.OperationalError):
+                    connection.execute(f"PRAGMA journal_mode={self._options.journal}")
+                    return
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.01)
+
+    def facts(self) -> dict[str, str]:
+        """What there is to say about the opened database."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, str]:
+            (number,) = connection.execute("PRAGMA synchronous").fetchone()
+            return {
+                "SQLite": sqlite3.sqlite_version,
+                "journal": _journal_mode(connection),
+                "synchronous": _SYNCHRONOUS[number],
+            }
+
+        return self._here().read(work)
+
+    def close(self) -> None:
+        if self._connections.pid == os.getpid():
+            self._connections.close()
+
+
+def _journal_mode(connection: sqlite3.Connection) -> str:
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    return str(mode)
+
+
+def _ilike(pattern: str, value: object) -> bool | None:
+    return ilike(pattern, value) if isinstance(value, str) else None
+
+
+class SqliteBackendStore(SqlBackendStore):
+    """Experiments and runs in an SQLite file, or in memory.
+
+    **URI.** `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite:///:memory:`; options `synchronous` (`off`,
+    `normal`, `full`, `extra`; default `normal`), `busy_timeout` (seconds to wait for other writers, default 60) and
+    `journal_mode` (`wal`, or `delete` for disks that WAL does not work on, such as network ones).
+
+    **Threads and processes.** Any number of both, on one machine, also when they open the same new file at once.
+    Readers never wait for writers. Writers wait for each other.
+
+    **Durability.** With WAL and `synchronous=normal` what a call wrote survives `kill -9` of any process once the call
+    has returned. A power failure may lose the last calls, never the file's consistency; with `synchronous=full` it
+    loses nothing. The default in-memory database lives as long as the store.
+
+    **Databases of MLflow** 2.22 and 3.x are opened in place, without a migration. Their FLOAT columns lose the sign of
+    −0.0.
+
+    **Read-only** opening creates and changes no file. Where a crashed writer left a write-ahead log, SQLite needs to
+    create its index file beside it.
+    """
+
+    def __init__(
+        self, uri: StoreURI, *, artifact_root: StoreURI | None = None, read_only: bool = False, create: bool = True
+    ) -> None:
+        if uri.driver not in (None, "pysqlite"):
+            raise InvalidParameterValue(f"Unknown driver in {uri}; write sqlite:///…")
+        options = _Options(uri)
+        path = None if uri.path in _MEMORY else os.path.abspath(uri.path)
+        if path is not None:
+            _check_file(path, must_exist=read_only or not create)
+        elif read_only:
+            raise InvalidParameterValue(f"{uri} cannot be opened read-only: a new database in memory holds nothing.")
+        database = SqliteDatabase(path, options, read_only=read_only)
+        try:
+            super().__init__(uri, database, artifact_root=artifact_root, read_only=read_only)
+            self._sqlite = database
+            self._schema = self._open(database, create=create and not read_only)
+        except BaseException:
+            database.close()
+            raise
+
+    def _open(self, database: SqliteDatabase, *, create: bool) -> opening.Schema:
+        schema = database.read(opening.inspect)
+        if schema is not None:
+            opening.check(schema, self.uri)
+            if not self.read_only:
+                database.use_journal()
+            return schema
+        if not create:
+            raise NotFound(f"There is no store in {self.uri}: the database is empty.")
+        database.use_journal()
+        self.created = database.write(lambda session: opening.create(session, self._default_location()))
+        schema = database.read(opening.inspect)
+        assert schema is not None
+        opening.check(schema, self.uri)
+        return schema
+
+    def _default_location(self) -> str:
+        return self.artifact_root.join("0").render(hide_password=False)
+
+    def _default_artifact_root(self) -> StoreURI:
+        """`mlartifacts` beside the file; in the working directory for a database in memory."""
+        if self.uri.path in _MEMORY:
+            return super()._default_artifact_root()
+        return StoreURI.parse(self.uri.local_path.parent / "mlartifacts")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        on_disk = self._sqlite.path is not None
+        return Capabilities(
+            persistent=on_disk,
+            multi_process=on_disk,
+            crash_safe=on_disk,
+            concurrent_creation=on_disk,
+            negative_zero=self._schema.exact_doubles,
+        )
+
+    def describe(self) -> dict[str, str]:
+        return {**super().describe(), **self._sqlite.facts(), **self._schema.facts()}
+
+
+def _check_file(path: str, *, must_exist: bool) -> None:
+    file = Path(path)
+    if file.is_dir():
+        raise InvalidParameterValue(
+            f"{path} is a folder; name a file in it, such as sqlite:///{path.rstrip('/')}/mlflow.db"
+        )
+    if must_exist and not file.exists():
+        raise NotFound(f"There is no database {path}.")
+    if not file.parent.is_dir():
+        raise InvalidParameterValue(f"The folder {file.parent} does not exist; create it first.")

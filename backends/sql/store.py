@@ -1,0 +1,135 @@
+"""`SqlBackendStore`: the contract over a `Database`, one transaction per call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from holdall.backends.sql import inputs as input_rows
+from holdall.backends.sql import metrics as metric_rows
+from holdall.backends.sql.database import Database, Session
+from holdall.backends.sql.experiments import ExperimentRows
+from holdall.backends.sql.runs import RunRows
+from holdall.backends.sql.search import search_experiments, search_runs
+from holdall.stores.backend import BackendStore
+from holdall.stores.entities import (
+    DatasetInput,
+    Experiment,
+    ExperimentTag,
+    Metric,
+    Param,
+    Run,
+    RunInfo,
+    RunStatus,
+)
+from holdall.stores.queries import ExperimentQuery, HistoryQuery, RunQuery
+from holdall.stores.uri import StoreURI
+
+__all__ = ["SqlBackendStore"]
+
+
+class SqlBackendStore(BackendStore):
+    """Experiments and runs in MLflow's tables.
+
+    Every call is one transaction. Subclasses open a database and pass it on; what else they promise is in their
+    docstring.
+
+    Args:
+        uri: What was opened.
+        database: Runs the transactions; closed with the store.
+        artifact_root: Under which new experiments keep artifacts.
+        read_only: Refuse writes.
+    """
+
+    def __init__(
+        self, uri: StoreURI, database: Database, *, artifact_root: StoreURI | None = None, read_only: bool = False
+    ) -> None:
+        super().__init__(uri, artifact_root=artifact_root, read_only=read_only)
+        self._database = database
+        self._experiments = ExperimentRows()
+        self._runs = RunRows(self._experiments)
+
+    def _close(self) -> None:
+        self._database.close()
+
+    def _create_experiment(self, name: str, locate: Callable[[str], str], tags: dict[str, str], time: int) -> str:
+        return self._database.write(lambda session: self._experiments.create(session, name, locate, tags, time))
+
+    def _get_experiment(self, experiment_id: str) -> Experiment | None:
+        return self._database.read(lambda session: self._experiments.get(session, experiment_id))
+
+    def _get_experiment_by_name(self, name: str) -> Experiment | None:
+        return self._database.read(lambda session: self._experiments.get_by_name(session, name))
+
+    def _rename_experiment(self, experiment_id: str, new_name: str, time: int) -> None:
+        self._database.write(lambda session: self._experiments.rename(session, experiment_id, new_name, time))
+
+    def _delete_experiment(self, experiment_id: str, time: int) -> None:
+        self._database.write(lambda session: self._experiments.delete(session, experiment_id, time))
+
+    def _restore_experiment(self, experiment_id: str, time: int) -> None:
+        self._database.write(lambda session: self._experiments.restore(session, experiment_id, time))
+
+    def _set_experiment_tag(self, experiment_id: str, tag: ExperimentTag, time: int) -> None:
+        self._database.write(lambda session: self._experiments.set_tag(session, experiment_id, tag, time))
+
+    def _delete_experiment_tag(self, experiment_id: str, key: str, time: int) -> None:
+        self._database.write(lambda session: self._experiments.delete_tag(session, experiment_id, key, time))
+
+    def _search_experiments(self, query: ExperimentQuery) -> list[Experiment]:
+        return self._database.read(lambda session: self._experiments.many(session, search_experiments(session, query)))
+
+    def _create_run(self, run: Run) -> Run:
+        return self._database.write(lambda session: self._runs.create(session, run))
+
+    def _get_run(self, run_id: str) -> Run | None:
+        return self._database.read(lambda session: self._runs.get(session, run_id))
+
+    def _update_run_info(
+        self, run_id: str, status: RunStatus | None, end_time: int | None, run_name: str | None
+    ) -> RunInfo:
+        return self._database.write(lambda session: self._runs.update(session, run_id, status, end_time, run_name))
+
+    def _delete_run(self, run_id: str, time: int) -> None:
+        self._database.write(lambda session: self._runs.delete(session, run_id, time))
+
+    def _restore_run(self, run_id: str) -> None:
+        self._database.write(lambda session: self._runs.restore(session, run_id))
+
+    def _search_runs(self, query: RunQuery) -> list[Run]:
+        return self._database.read(lambda session: self._runs.many(session, search_runs(session, query)))
+
+    def _log_batch(self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: dict[str, str]) -> None:
+        def work(session: Session) -> None:
+            self._runs.require_active(session, run_id)
+            if params:
+                self._runs.write_params(session, run_id, params)
+            if tags:
+                self._runs.write_tags(session, run_id, tags)
+            if metrics:
+                metric_rows.write(session, run_id, metrics)
+
+        self._database.write(work)
+
+    def _log_metric(self, run_id: str, metric: Metric) -> None:
+        def work(session: Session) -> None:
+            self._runs.require_active(session, run_id)
+            metric_rows.write_one(session, run_id, metric)
+
+        self._database.write(work)
+
+    def _delete_tag(self, run_id: str, key: str) -> None:
+        self._database.write(lambda session: self._runs.delete_tag(session, run_id, key))
+
+    def _log_inputs(self, run_id: str, datasets: Sequence[DatasetInput]) -> None:
+        def work(session: Session) -> None:
+            self._runs.require_active(session, run_id)
+            input_rows.write(session, run_id, datasets)
+
+        self._database.write(work)
+
+    def _get_metric_history(self, query: HistoryQuery) -> list[Metric] | None:
+        def work(session: Session) -> list[Metric] | None:
+            points = metric_rows.history(session, query)
+            return points if points or self._runs.exists(session, query.run_id) else None
+
+        return self._database.read(work)

@@ -1,0 +1,41 @@
+"""How metric points are ordered, in histories and when the latest is chosen.
+
+NaN has no order of its own. Tables keep it as the number 0 with a mark, so it ranks just above 0 everywhere: the order
+stays total and does not depend on which point was logged first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from holdall.stores.entities import Metric
+from holdall.stores.search.ast import SortKey
+
+__all__ = ["history_key", "latest_by_key", "latest_key", "value_rank"]
+
+
+def value_rank(value: float) -> tuple[float, int]:
+    """A metric value's place among the others: (number, 1 for NaN)."""
+    return (0.0, 1) if math.isnan(value) else (value, 0)
+
+
+def history_key(metric: Metric) -> SortKey:
+    """Place of a point in its history: by timestamp, step, value. Equal keys are the same point."""
+    number, is_nan = value_rank(metric.value)
+    return (0, metric.timestamp), (0, metric.step), (0, number), (0, is_nan)
+
+
+def latest_key(metric: Metric) -> tuple[int, int, float, int]:
+    """Rank of a point when the latest is chosen: by step, timestamp, value."""
+    return metric.step, metric.timestamp, *value_rank(metric.value)
+
+
+def latest_by_key(metrics: Iterable[Metric]) -> dict[str, Metric]:
+    """The latest point of every key; of equal ones the first."""
+    latest: dict[str, Metric] = {}
+    for metric in metrics:
+        known = latest.get(metric.key)
+        if known is None or latest_key(metric) > latest_key(known):
+            latest[metric.key] = metric
+    return latest

@@ -1,0 +1,127 @@
+"""Errors and decisions that every backend shares, so that they read and rule alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from holdall.stores.entities import Experiment, LifecycleStage, Param
+from holdall.stores.errors import AlreadyExists, InvalidParameterValue, NotFound
+from holdall.stores.uri import StoreURI
+
+__all__ = [
+    "check_params",
+    "experiment_exists",
+    "experiment_not_found",
+    "require_active_experiment",
+    "require_active_run",
+    "require_experiment",
+    "run_artifact_uri",
+    "run_not_found",
+    "tag_not_found",
+]
+
+
+def experiment_not_found(experiment_id: str) -> NotFound:
+    """No experiment has this id."""
+    return NotFound(f"No experiment with id {experiment_id!r} exists.")
+
+
+def experiment_exists(name: str, *, deleted: bool) -> AlreadyExists:
+    """The name is taken."""
+    if deleted:
+        return AlreadyExists(
+            f"Experiment {name!r} already exists in deleted state; restore it, or choose another name."
+        )
+    return AlreadyExists(f"Experiment {name!r} already exists.")
+
+
+def run_not_found(run_id: str) -> NotFound:
+    """No run has this id."""
+    return NotFound(f"Run {run_id!r} not found.")
+
+
+def tag_not_found(key: str, owner: str) -> NotFound:
+    """A tag to delete is not there; `owner` is for example `run 'abc'`."""
+    return NotFound(f"No tag with name {key!r} in {owner}.")
+
+
+def require_experiment(experiment: Experiment | None, experiment_id: str, stage: LifecycleStage) -> Experiment:
+    """The experiment, if it exists in this lifecycle stage.
+
+    Raises:
+        NotFound: It does not exist, or is in the other stage.
+    """
+    if experiment is None:
+        raise experiment_not_found(experiment_id)
+    if experiment.lifecycle_stage != stage:
+        raise NotFound(f"No {stage} experiment with id {experiment_id!r} exists: it is {experiment.lifecycle_stage}.")
+    return experiment
+
+
+def require_active_experiment(experiment: Experiment | None, experiment_id: str) -> Experiment:
+    """The experiment, if it may be changed.
+
+    Raises:
+        NotFound: It does not exist.
+        InvalidParameterValue: It is deleted.
+    """
+    if experiment is None:
+        raise experiment_not_found(experiment_id)
+    if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise InvalidParameterValue(
+            f"The experiment {experiment_id!r} must be in the 'active' state, but is deleted; restore it first."
+        )
+    return experiment
+
+
+def require_active_run(stage: str | None, run_id: str) -> None:
+    """Check that a run may be changed.
+
+    Args:
+        stage: The run's lifecycle stage, or None when there is no such run.
+        run_id: For the message.
+
+    Raises:
+        NotFound: There is no such run.
+        InvalidParameterValue: The run is deleted.
+    """
+    if stage is None:
+        raise run_not_found(run_id)
+    if stage != LifecycleStage.ACTIVE:
+        raise InvalidParameterValue(
+            f"The run {run_id!r} must be in the 'active' state, but is deleted; restore it first."
+        )
+
+
+def check_params(run_id: str, known: dict[str, str], params: Iterable[Param]) -> list[Param]:
+    """The params that are new; the others must have the value they were logged with.
+
+    Raises:
+        InvalidParameterValue: A param would change.
+    """
+    fresh = []
+    for param in params:
+        value = known.get(param.key)
+        if value is None:
+            fresh.append(param)
+        elif value != param.value:
+            raise InvalidParameterValue(
+                f"Changing param values is not allowed: {param.key!r} of run {run_id!r} was logged with value "
+                f"{_excerpt(value)!r}, attempted new value {_excerpt(param.value)!r}. Nothing was written."
+            )
+    return fresh
+
+
+def _excerpt(text: str) -> str:
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+def run_artifact_uri(experiment_location: str, run_id: str) -> str:
+    """Where a run keeps its artifacts: `<experiment location>/<run id>/artifacts`."""
+    return _parsed(experiment_location).join(run_id, "artifacts").render(hide_password=False)
+
+
+@lru_cache(maxsize=256)
+def _parsed(location: str) -> StoreURI:
+    return StoreURI.parse(location)

@@ -1,0 +1,93 @@
+"""The search language as data: what a filter and an ordering mean, without their spelling.
+
+SQL backends compile these values; the others evaluate them with `holdall.stores.search.evaluate`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = [
+    "Comparator",
+    "Comparison",
+    "EntityType",
+    "Filter",
+    "Identifier",
+    "OrderBy",
+    "Ordering",
+    "SortKey",
+    "SortValue",
+]
+
+
+class EntityType(StrEnum):
+    """What an identifier refers to."""
+
+    ATTRIBUTE = "attribute"
+    METRIC = "metric"
+    PARAM = "parameter"
+    TAG = "tag"
+    DATASET = "dataset"
+
+
+class Comparator(StrEnum):
+    """Operators of the filter language."""
+
+    EQ = "="
+    NE = "!="
+    GT = ">"
+    GE = ">="
+    LT = "<"
+    LE = "<="
+    LIKE = "LIKE"
+    ILIKE = "ILIKE"
+    IN = "IN"
+    NOT_IN = "NOT IN"
+    IS_NULL = "IS NULL"
+    IS_NOT_NULL = "IS NOT NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """A column of the language: an entity and a key in canonical spelling (`Created` is `start_time`)."""
+
+    entity: EntityType
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One clause.
+
+    Attributes:
+        identifier: Left side.
+        comparator: Operator.
+        value: Right side: text for text columns, int or float for numeric ones, a tuple of texts for IN and NOT IN,
+            None for IS [NOT] NULL.
+    """
+
+    identifier: Identifier
+    comparator: Comparator
+    value: str | int | float | tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderBy:
+    """One key of an ordering."""
+
+    identifier: Identifier
+    ascending: bool = True
+
+
+Filter = tuple[Comparison, ...]
+"""Clauses that must all hold; empty means everything."""
+
+Ordering = tuple[OrderBy, ...]
+"""Sort keys, the most significant first; always ends in a unique one."""
+
+SortValue = tuple[int, str | int | float | None]
+"""(class, value): class 0 an ordinary value, 1 NaN, 2 missing. A higher class comes later, whatever the direction."""
+
+SortKey = tuple[SortValue, ...]
+"""Place of a row in an ordering: one `SortValue` for each `OrderBy`."""

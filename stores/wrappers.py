@@ -1,0 +1,212 @@
+"""Stores around stores: read-only views, added latency, planned faults.
+
+They see every operation that a store is asked for, after validation, so they work with any backend.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count
+
+from holdall.stores.backend import BackendStore
+from holdall.stores.capabilities import Capabilities
+from holdall.stores.entities import (
+    DatasetInput,
+    Experiment,
+    ExperimentTag,
+    Metric,
+    Param,
+    Run,
+    RunInfo,
+    RunStatus,
+    RunTag,
+)
+from holdall.stores.queries import ExperimentQuery, HistoryQuery, RunQuery
+
+__all__ = ["FaultyBackendStore", "LatencyBackendStore", "ReadOnlyBackendStore", "WrapperBackendStore"]
+
+
+class WrapperBackendStore(BackendStore):
+    """A store that passes every operation on to another one, which it closes with itself.
+
+    Subclasses say what happens around each operation. Promises are those of the wrapped store.
+
+    Args:
+        inner: The wrapped store.
+        read_only: Refuse writes even if the wrapped store would take them.
+    """
+
+    def __init__(self, inner: BackendStore, *, read_only: bool | None = None) -> None:
+        super().__init__(
+            inner.uri, artifact_root=inner.artifact_root, read_only=inner.read_only if read_only is None else read_only
+        )
+        self.inner = inner
+        self.created = inner.created
+
+    @abstractmethod
+    def _around(self, operation: str) -> AbstractContextManager[None]:
+        """Entered for each operation, such as `log_batch`; may raise before or after it."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the wrapped store."""
+        return self.inner.capabilities
+
+    def describe(self) -> dict[str, str]:
+        """Facts about the wrapped store, and which wrapper this is."""
+        return {**self.inner.describe(), "wrapper": type(self).__name__}
+
+    def _close(self) -> None:
+        self.inner.close()
+
+    def _create_experiment(self, name: str, locate: Callable[[str], str], tags: dict[str, str], time: int) -> str:
+        with self._around("create_experiment"):
+            return self.inner._create_experiment(name, locate, tags, time)
+
+    def _get_experiment(self, experiment_id: str) -> Experiment | None:
+        with self._around("get_experiment"):
+            return self.inner._get_experiment(experiment_id)
+
+    def _get_experiment_by_name(self, name: str) -> Experiment | None:
+        with self._around("get_experiment_by_name"):
+            return self.inner._get_experiment_by_name(name)
+
+    def _rename_experiment(self, experiment_id: str, new_name: str, time: int) -> None:
+        with self._around("rename_experiment"):
+            self.inner._rename_experiment(experiment_id, new_name, time)
+
+    def _delete_experiment(self, experiment_id: str, time: int) -> None:
+        with self._around("delete_experiment"):
+            self.inner._delete_experiment(experiment_id, time)
+
+    def _restore_experiment(self, experiment_id: str, time: int) -> None:
+        with self._around("restore_experiment"):
+            self.inner._restore_experiment(experiment_id, time)
+
+    def _set_experiment_tag(self, experiment_id: str, tag: ExperimentTag, time: int) -> None:
+        with self._around("set_experiment_tag"):
+            self.inner._set_experiment_tag(experiment_id, tag, time)
+
+    def _delete_experiment_tag(self, experiment_id: str, key: str, time: int) -> None:
+        with self._around("delete_experiment_tag"):
+            self.inner._delete_experiment_tag(experiment_id, key, time)
+
+    def _search_experiments(self, query: ExperimentQuery) -> list[Experiment]:
+        with self._around("search_experiments"):
+            return self.inner._search_experiments(query)
+
+    def _create_run(self, run: Run) -> Run:
+        with self._around("create_run"):
+            return self.inner._create_run(run)
+
+    def _get_run(self, run_id: str) -> Run | None:
+        with self._around("get_run"):
+            return self.inner._get_run(run_id)
+
+    def _update_run_info(
+        self, run_id: str, status: RunStatus | None, end_time: int | None, run_name: str | None
+    ) -> RunInfo:
+        with self._around("update_run_info"):
+            return self.inner._update_run_info(run_id, status, end_time, run_name)
+
+    def _delete_run(self, run_id: str, time: int) -> None:
+        with self._around("delete_run"):
+            self.inner._delete_run(run_id, time)
+
+    def _restore_run(self, run_id: str) -> None:
+        with self._around("restore_run"):
+            self.inner._restore_run(run_id)
+
+    def _log_batch(self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: dict[str, str]) -> None:
+        with self._around("log_batch"):
+            self.inner._log_batch(run_id, metrics, params, tags)
+
+    def _log_metric(self, run_id: str, metric: Metric) -> None:
+        with self._around("log_metric"):
+            self.inner._log_metric(run_id, metric)
+
+    def _log_param(self, run_id: str, param: Param) -> None:
+        with self._around("log_param"):
+            self.inner._log_param(run_id, param)
+
+    def _set_tag(self, run_id: str, tag: RunTag) -> None:
+        with self._around("set_tag"):
+            self.inner._set_tag(run_id, tag)
+
+    def _delete_tag(self, run_id: str, key: str) -> None:
+        with self._around("delete_tag"):
+            self.inner._delete_tag(run_id, key)
+
+    def _log_inputs(self, run_id: str, datasets: Sequence[DatasetInput]) -> None:
+        with self._around("log_inputs"):
+            self.inner._log_inputs(run_id, datasets)
+
+    def _get_metric_history(self, query: HistoryQuery) -> list[Metric] | None:
+        with self._around("get_metric_history"):
+            return self.inner._get_metric_history(query)
+
+    def _search_runs(self, query: RunQuery) -> list[Run]:
+        with self._around("search_runs"):
+            return self.inner._search_runs(query)
+
+
+class ReadOnlyBackendStore(WrapperBackendStore):
+    """A view of a store through which nothing can be written."""
+
+    def __init__(self, inner: BackendStore) -> None:
+        super().__init__(inner, read_only=True)
+
+    @contextmanager
+    def _around(self, operation: str) -> Iterator[None]:
+        yield
+
+
+class LatencyBackendStore(WrapperBackendStore):
+    """A store at a distance: every operation takes `seconds` longer.
+
+    Args:
+        inner: The wrapped store.
+        seconds: Delay of each operation.
+    """
+
+    def __init__(self, inner: BackendStore, seconds: float) -> None:
+        super().__init__(inner)
+        self.seconds = seconds
+
+    @contextmanager
+    def _around(self, operation: str) -> Iterator[None]:
+        clock.sleep(self.seconds)
+        yield
+
+
+class FaultyBackendStore(WrapperBackendStore):
+    """A store that fails according to plan, before an operation or after it: the request or the answer is lost.
+
+    Args:
+        inner: The wrapped store.
+        before: Called with the operation's name and its number, from 0; returns what to raise instead of doing it.
+        after: The same, for what to raise although it was done.
+    """
+
+    def __init__(
+        self,
+        inner: BackendStore,
+        *,
+        before: Callable[[str, int], Exception | None] = lambda operation, number: None,
+        after: Callable[[str, int], Exception | None] = lambda operation, number: None,
+    ) -> None:
+        super().__init__(inner)
+        self._before, self._after = before, after
+        self._numbers = count()
+
+    @contextmanager
+    def _around(self, operation: str) -> Iterator[None]:
+        number = next(self._numbers)
+        if (fault := self._before(operation, number)) is not None:
+            raise fault
+        yield
+        if (fault := self._after(operation, number)) is not None:
+            raise fault
