@@ -4,6 +4,8 @@ This package imports no backend and no third-party SDK. `open_backend_store`, `o
 `open_model_registry` find the implementation by URI scheme.
 """
 
+from holdall.stores.artifact_abilities import MultipartUploads, PresignedURLs
+from holdall.stores.artifact_io import ArtifactUpload, ArtifactWriter, Digest, OpenedArtifact
 from holdall.stores.artifacts import ArtifactStore
 from holdall.stores.backend import BackendStore
 from holdall.stores.capabilities import ArtifactCapabilities, Capabilities
@@ -47,7 +49,9 @@ from holdall.stores.errors import (
 )
 from holdall.stores.logged_models import LoggedModelStore
 from holdall.stores.model_registry import ModelRegistry
+from holdall.stores.paths import join_artifact_path, validate_artifact_path
 from holdall.stores.resolution import known_schemes, open_artifact_store, open_backend_store, open_model_registry
+from holdall.stores.transfers import LocalFileNotFound, ProgressCallback, TransferProgress
 from holdall.stores.uri import StoreURI
 
 __all__ = [
@@ -55,11 +59,14 @@ __all__ = [
     "AlreadyExists",
     "ArtifactCapabilities",
     "ArtifactStore",
+    "ArtifactUpload",
+    "ArtifactWriter",
     "BackendStore",
     "Capabilities",
     "DataLoss",
     "Dataset",
     "DatasetInput",
+    "Digest",
     "Experiment",
     "ExperimentTag",
     "FileInfo",
@@ -68,6 +75,7 @@ __all__ = [
     "InternalError",
     "InvalidParameterValue",
     "LifecycleStage",
+    "LocalFileNotFound",
     "LoggedModel",
     "LoggedModelStatus",
     "LoggedModelStore",
@@ -75,9 +83,13 @@ __all__ = [
     "MissingExtra",
     "ModelRegistry",
     "ModelVersion",
+    "MultipartUploads",
     "NotFound",
+    "OpenedArtifact",
     "PagedList",
     "Param",
+    "PresignedURLs",
+    "ProgressCallback",
     "ReadOnly",
     "RegisteredModel",
     "Run",
@@ -89,11 +101,14 @@ __all__ = [
     "StoreClosed",
     "StoreURI",
     "TemporarilyUnavailable",
+    "TransferProgress",
     "Unsupported",
     "UnsupportedScheme",
     "ViewType",
+    "join_artifact_path",
     "known_schemes",
     "open_artifact_store",
     "open_backend_store",
     "open_model_registry",
+    "validate_artifact_path",
 ]

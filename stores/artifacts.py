@@ -198,8 +198,7 @@ class ArtifactStore(ABC):
         Args:
             path: The file.
             mode: `rb` gives a seekable reader, `wb` an `ArtifactUpload`: the file appears whole when it is closed, or
-            not
-                at all if the `with` block ends by an exception or `abort()` is called.
+                not at all if the `with` block ends by an exception or `abort()` is called.
 
         Raises:
             NotFound: There is no such file to read.

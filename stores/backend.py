@@ -142,7 +142,8 @@ class BackendStore(ABC):
         self._check_writable()
         validation.validate_experiment_name(name)
         location = None if artifact_location is None else _location(artifact_location)
-        checked = {tag.key: tag.value for tag in map(validation.validate_experiment_tag, tags)}
+        labels = validation.validate_items(tags, "tags")
+        checked = {tag.key: tag.value for tag in map(validation.validate_experiment_tag, labels)}
 
         def locate(experiment_id: str) -> str:
             return location or self.artifact_root.join(experiment_id).render(hide_password=False)
@@ -439,7 +440,9 @@ class BackendStore(ABC):
         """
         self._check_writable()
         validation.validate_run_id(run_id)
-        metrics, params, tags = list(metrics), list(params), list(tags)
+        metrics = list(validation.validate_items(metrics, "metrics"))
+        params = list(validation.validate_items(params, "params"))
+        tags = list(validation.validate_items(tags, "tags"))
         validation.check_batch_limits(metrics, params, tags)
         points, inputs, labels = (
             validation.validate_metrics(metrics),
@@ -465,7 +468,10 @@ class BackendStore(ABC):
         """
         self._check_writable()
         validation.validate_run_id(run_id)
-        checked = [validation.validate_dataset_input(item, f"datasets[{index}]") for index, item in enumerate(datasets)]
+        checked = [
+            validation.validate_dataset_input(item, f"datasets[{index}]")
+            for index, item in enumerate(validation.validate_items(datasets, "datasets"))
+        ]
         if checked:
             self._log_inputs(run_id, checked)
         else:
@@ -637,7 +643,8 @@ def _view(view_type: ViewType) -> ViewType:
 
 def _experiment_ids(experiment_ids: Sequence[str]) -> tuple[str, ...]:
     ids = [experiment_ids] if isinstance(experiment_ids, str) else experiment_ids
-    return tuple(dict.fromkeys(map(validation.validate_experiment_id, ids)))
+    checked = map(validation.validate_experiment_id, validation.validate_items(ids, "experiment_ids"))
+    return tuple(dict.fromkeys(checked))
 
 
 def _initial_run_name(run_name: str | None, tags: dict[str, str]) -> str:

@@ -30,10 +30,11 @@ _SEPARATORS = re.compile(rb"[/\\]")
 def validate_artifact_path(path: str | None, *, name: str = "path", file: bool = False) -> str:
     r"""Check the path of an artifact, relative to the root of its store.
 
-    Refused are: `..` (also between backslashes), `.` and empty segments; absolute paths, drive letters (`C:\x`, `C:x`)
-    and network paths; NULs; all of these hidden by percent-encoding, however many times; lone surrogates; names over
-    `MAX_SEGMENT_BYTES`, paths over `MAX_PATH_BYTES` or `MAX_DEPTH`. Everything else is an ordinary character and is
-    kept: blanks, `%20`, `#`, `?`, `;`, `+`, `\` and `:` inside a name, leading dots, NFC and NFD forms.
+    Refused are: `..` and `.` segments (also between backslashes), empty segments; absolute paths, drive letters
+    (`C:\x`, `C:x`) and network paths; NULs; all of these hidden by percent-encoding, however many times; lone
+    surrogates; names over `MAX_SEGMENT_BYTES`, paths over `MAX_PATH_BYTES` or `MAX_DEPTH`. Everything else is an
+    ordinary character and is kept: blanks, `%20`, `#`, `?`, `;`, `+`, `\` and `:` inside a name, leading dots, NFC and
+    NFD forms.
 
     One trailing slash is the usual way to say "folder": it is dropped where the path may name a folder, and refused
     where it must name a file.
@@ -104,9 +105,10 @@ def _find_escape(raw: bytes) -> str | None:
         return "is absolute"
     if _DRIVE.match(raw):
         return "starts with a drive letter"
-    if b".." in _SEPARATORS.split(raw):
+    segments = _SEPARATORS.split(raw)
+    if b".." in segments:
         return "has a '..' segment"
-    if b"." in raw.split(b"/"):
+    if b"." in segments:
         return "has a '.' segment"
     return None
 

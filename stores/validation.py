@@ -32,6 +32,7 @@ __all__ = [
     "validate_experiment_id",
     "validate_experiment_name",
     "validate_experiment_tag",
+    "validate_items",
     "validate_key",
     "validate_max_results",
     "validate_metric",
@@ -227,7 +228,7 @@ def validate_metrics(metrics: Iterable[Metric]) -> list[Metric]:
     """Check the metrics of a batch; messages say `metrics[3].key`."""
     checked: list[Metric] = []
     good_keys: set[str] = set()
-    for metric in _items(metrics, "metrics"):
+    for metric in validate_items(metrics, "metrics"):
         if (  # the usual point, without a call: a batch has a thousand
             type(metric) is Metric
             and metric.key in good_keys
@@ -259,7 +260,7 @@ def validate_param(param: Param, what: str = "param") -> Param:
 def validate_params(params: Iterable[Param]) -> list[Param]:
     """Check the params of a batch, in which no key may appear twice."""
     checked: dict[str, Param] = {}
-    for index, param in enumerate(_items(params, "params")):
+    for index, param in enumerate(validate_items(params, "params")):
         if not isinstance(param, Param):
             raise InvalidParameterValue(f"params[{index}] must be a Param, got {type(param).__name__}.")
         if param.key in checked:
@@ -280,7 +281,7 @@ def validate_run_tag(tag: RunTag, what: str = "tag") -> RunTag:
 def validate_run_tags(tags: Iterable[RunTag]) -> dict[str, str]:
     """Check the tags of a batch; of a key that appears twice the last value counts."""
     checked: dict[str, str] = {}
-    for index, tag in enumerate(_items(tags, "tags")):
+    for index, tag in enumerate(validate_items(tags, "tags")):
         if not isinstance(tag, RunTag):
             raise InvalidParameterValue(f"tags[{index}] must be a RunTag, got {type(tag).__name__}.")
         validate_run_tag(tag, f"tags[{index}]")
@@ -342,7 +343,8 @@ def check_batch_limits(metrics: Sequence[object], params: Sequence[object], tags
         )
 
 
-def _items(values: Iterable[T], what: str) -> Iterable[T]:
+def validate_items(values: Iterable[T], what: str) -> Iterable[T]:
+    """Check that an argument holds items: an iterable, but neither a text nor a mapping."""
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise InvalidParameterValue(f"{what} must be a sequence, got {type(values).__name__}.")
     return values

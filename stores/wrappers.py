@@ -6,17 +6,19 @@ They see every operation that a store is asked for, after validation, so they wo
 from __future__ import annotations
 
 import time as clock
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 
+from holdall.stores.artifact_io import ArtifactWriter, OpenedArtifact
+from holdall.stores.artifacts import ArtifactStore
 from holdall.stores.backend import BackendStore
-from holdall.stores.capabilities import Capabilities
+from holdall.stores.capabilities import ArtifactCapabilities, Capabilities
 from holdall.stores.entities import (
     DatasetInput,
     Experiment,
     ExperimentTag,
+    FileInfo,
     Metric,
     Param,
     Run,
@@ -26,29 +28,82 @@ from holdall.stores.entities import (
 )
 from holdall.stores.queries import ExperimentQuery, HistoryQuery, RunQuery
 
-__all__ = ["FaultyBackendStore", "LatencyBackendStore", "ReadOnlyBackendStore", "WrapperBackendStore"]
+__all__ = [
+    "FaultyArtifactStore",
+    "FaultyBackendStore",
+    "LatencyArtifactStore",
+    "LatencyBackendStore",
+    "ReadOnlyArtifactStore",
+    "ReadOnlyBackendStore",
+    "WrapperArtifactStore",
+    "WrapperBackendStore",
+    "delayed",
+    "failing",
+    "undisturbed",
+]
+
+
+Around = Callable[[str], AbstractContextManager[None]]
+"""Entered for each operation, such as `log_batch`, with its name; may raise before or after it."""
+
+Plan = Callable[[str, int], Exception | None]
+"""What to raise for an operation, by its name and its number from 0; None to let it pass."""
+
+
+def undisturbed(_operation: str) -> AbstractContextManager[None]:
+    """Nothing happens around an operation."""
+    return nullcontext()
+
+
+def delayed(seconds: float) -> Around:
+    """Every operation takes `seconds` longer, as if the store were at a distance."""
+
+    @contextmanager
+    def around(_operation: str) -> Iterator[None]:
+        clock.sleep(seconds)
+        yield
+
+    return around
+
+
+def failing(*, before: Plan | None = None, after: Plan | None = None) -> Around:
+    """Operations fail according to plan.
+
+    Args:
+        before: What to raise instead of an operation: the request is lost.
+        after: What to raise although the operation was done: the answer is lost.
+    """
+    numbers = count()
+
+    @contextmanager
+    def around(operation: str) -> Iterator[None]:
+        number = next(numbers)
+        if before is not None and (fault := before(operation, number)) is not None:
+            raise fault
+        yield
+        if after is not None and (fault := after(operation, number)) is not None:
+            raise fault
+
+    return around
 
 
 class WrapperBackendStore(BackendStore):
-    """A store that passes every operation on to another one, which it closes with itself.
+    """A backend store that passes every operation on to another one, which it closes with itself.
 
-    Subclasses say what happens around each operation. Promises are those of the wrapped store.
+    Promises are those of the wrapped store.
 
     Args:
         inner: The wrapped store.
-        read_only: Refuse writes even if the wrapped store would take them.
+        around: What happens around each operation.
+        read_only: Refuse writes even if the wrapped store would take them; None for what it does.
     """
 
-    def __init__(self, inner: BackendStore, *, read_only: bool | None = None) -> None:
-        super().__init__(
-            inner.uri, artifact_root=inner.artifact_root, read_only=inner.read_only if read_only is None else read_only
-        )
+    def __init__(self, inner: BackendStore, around: Around = undisturbed, *, read_only: bool | None = None) -> None:
+        read_only = inner.read_only if read_only is None else read_only
+        super().__init__(inner.uri, artifact_root=inner.artifact_root, read_only=read_only)
         self.inner = inner
         self.created = inner.created
-
-    @abstractmethod
-    def _around(self, operation: str) -> AbstractContextManager[None]:
-        """Entered for each operation, such as `log_batch`; may raise before or after it."""
+        self._around = around
 
     @property
     def capabilities(self) -> Capabilities:
@@ -159,54 +214,93 @@ class ReadOnlyBackendStore(WrapperBackendStore):
     def __init__(self, inner: BackendStore) -> None:
         super().__init__(inner, read_only=True)
 
-    @contextmanager
-    def _around(self, operation: str) -> Iterator[None]:
-        yield
-
 
 class LatencyBackendStore(WrapperBackendStore):
-    """A store at a distance: every operation takes `seconds` longer.
-
-    Args:
-        inner: The wrapped store.
-        seconds: Delay of each operation.
-    """
+    """A store at a distance: every operation takes `seconds` longer."""
 
     def __init__(self, inner: BackendStore, seconds: float) -> None:
-        super().__init__(inner)
-        self.seconds = seconds
-
-    @contextmanager
-    def _around(self, operation: str) -> Iterator[None]:
-        clock.sleep(self.seconds)
-        yield
+        super().__init__(inner, delayed(seconds))
 
 
 class FaultyBackendStore(WrapperBackendStore):
-    """A store that fails according to plan, before an operation or after it: the request or the answer is lost.
+    """A store that fails according to the plans of `failing`."""
+
+    def __init__(self, inner: BackendStore, *, before: Plan | None = None, after: Plan | None = None) -> None:
+        super().__init__(inner, failing(before=before, after=after))
+
+
+class WrapperArtifactStore(ArtifactStore):
+    """An artifact store that passes every operation on to another one, which it closes with itself.
+
+    Files and folders are moved by the derived methods, so that each stream passes through the wrapper.
 
     Args:
         inner: The wrapped store.
-        before: Called with the operation's name and its number, from 0; returns what to raise instead of doing it.
-        after: The same, for what to raise although it was done.
+        around: What happens around each operation: `open_reader`, `open_writer`, `stat`, `list`, `delete`,
+            `make_directory`.
+        read_only: Refuse writes even if the wrapped store would take them; None for what it does.
     """
 
-    def __init__(
-        self,
-        inner: BackendStore,
-        *,
-        before: Callable[[str, int], Exception | None] = lambda operation, number: None,
-        after: Callable[[str, int], Exception | None] = lambda operation, number: None,
-    ) -> None:
-        super().__init__(inner)
-        self._before, self._after = before, after
-        self._numbers = count()
+    def __init__(self, inner: ArtifactStore, around: Around = undisturbed, *, read_only: bool | None = None) -> None:
+        read_only = inner.read_only if read_only is None else read_only
+        super().__init__(inner.uri, read_only=read_only, max_workers=inner.max_workers)
+        self.inner = inner
+        self._digest_algorithm = inner._digest_algorithm
+        self._around = around
 
-    @contextmanager
-    def _around(self, operation: str) -> Iterator[None]:
-        number = next(self._numbers)
-        if (fault := self._before(operation, number)) is not None:
-            raise fault
-        yield
-        if (fault := self._after(operation, number)) is not None:
-            raise fault
+    @property
+    def capabilities(self) -> ArtifactCapabilities:
+        """Those of the wrapped store."""
+        return self.inner.capabilities
+
+    def describe(self) -> dict[str, str]:
+        """Facts about the wrapped store, and which wrapper this is."""
+        return {**self.inner.describe(), "wrapper": type(self).__name__}
+
+    def _close(self) -> None:
+        self.inner.close()
+
+    def _open_reader(self, path: str, offset: int = 0) -> OpenedArtifact:
+        with self._around("open_reader"):
+            return self.inner._open_reader(path, offset)
+
+    def _open_writer(self, path: str, size: int | None) -> ArtifactWriter:
+        with self._around("open_writer"):
+            return self.inner._open_writer(path, size)
+
+    def _stat(self, path: str) -> FileInfo | None:
+        with self._around("stat"):
+            return self.inner._stat(path)
+
+    def _list(self, path: str) -> Iterable[FileInfo]:
+        with self._around("list"):
+            return self.inner._list(path)
+
+    def _delete(self, path: str) -> None:
+        with self._around("delete"):
+            self.inner._delete(path)
+
+    def _make_directory(self, path: str) -> None:
+        with self._around("make_directory"):
+            self.inner._make_directory(path)
+
+
+class ReadOnlyArtifactStore(WrapperArtifactStore):
+    """A view of a store through which nothing can be written."""
+
+    def __init__(self, inner: ArtifactStore) -> None:
+        super().__init__(inner, read_only=True)
+
+
+class LatencyArtifactStore(WrapperArtifactStore):
+    """A store at a distance: every operation takes `seconds` longer."""
+
+    def __init__(self, inner: ArtifactStore, seconds: float) -> None:
+        super().__init__(inner, delayed(seconds))
+
+
+class FaultyArtifactStore(WrapperArtifactStore):
+    """A store that fails according to the plans of `failing`."""
+
+    def __init__(self, inner: ArtifactStore, *, before: Plan | None = None, after: Plan | None = None) -> None:
+        super().__init__(inner, failing(before=before, after=after))

@@ -50,7 +50,7 @@ _SELECT_TAGS_OF_MANY = Statement(
 )
 _INSERT_COLUMNS = ("name", "lifecycle_stage", "creation_time", "last_update_time")
 _INSERT = Statement(
-    lambda dialect: dialect.insert_or_ignore(experiments, _INSERT_COLUMNS),
+    lambda dialect: dialect.insert_or_ignore(experiments, _INSERT_COLUMNS).returning(experiments.c.experiment_id),
     *_INSERT_COLUMNS,
 )
 _SET_LOCATION = Statement(
@@ -152,11 +152,10 @@ class ExperimentRows:
         self, session: Session, name: str, locate: Callable[[str], str], tags: Mapping[str, str], time: int
     ) -> str:
         """Insert an experiment; raises `AlreadyExists`."""
-        if session.run(_INSERT, name, LifecycleStage.ACTIVE.value, time, time) != 1:
+        inserted = session.all(_INSERT, name, LifecycleStage.ACTIVE.value, time, time)
+        if not inserted:
             raise self._name_taken(session, name)
-        row = session.one(_SELECT_BY_NAME, name)
-        assert row is not None
-        number = int(row[0])
+        number = int(inserted[0][0])
         session.run(_SET_LOCATION, locate(str(number)), number)
         session.run_many(_UPSERT_TAG, [(number, key, tags[key]) for key in sorted(tags)])
         return str(number)

@@ -82,7 +82,7 @@ def inspect(session: Session) -> Schema | None:
     tables = [
         name
         for (name,) in session.text(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
         )
     ]
     if not tables:

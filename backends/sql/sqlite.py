@@ -8,7 +8,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -307,18 +306,16 @@ class SqliteDatabase(Database):
         deadline = time.monotonic() + min(self._options.busy_timeout, 5)
         with self._here().lock:
             connection = self._here().writer()
-            while _journal_mode(connection) != self._options.journal:
-                with suppress(sqlite3.OperationalError):
-                    connection.execute(f"PRAGMA journal_mode={self._options.journal}")
-                    return
-                if time.monotonic() > deadline:
-                    return
+            connection.execute("PRAGMA busy_timeout=0")  # one attempt must not wait longer than all may
+            while _is_busy_switching(connection, self._options.journal) and time.monotonic() < deadline:
                 time.sleep(0.01)
+            connection.execute(f"PRAGMA busy_timeout={round(self._options.busy_timeout * 1000)}")
 
     def facts(self) -> dict[str, str]:
         """What there is to say about the opened database."""
 
         def work(connection: sqlite3.Connection) -> dict[str, str]:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()  # notices a switch of the journal
             (number,) = connection.execute("PRAGMA synchronous").fetchone()
             return {
                 "SQLite": sqlite3.sqlite_version,
@@ -331,6 +328,15 @@ class SqliteDatabase(Database):
     def close(self) -> None:
         if self._connections.pid == os.getpid():
             self._connections.close()
+
+
+def _is_busy_switching(connection: sqlite3.Connection, mode: str) -> bool:
+    """Try to switch the journal mode; whether it is worth trying again. What else forbids it, writes will tell."""
+    try:
+        connection.execute(f"PRAGMA journal_mode={mode}")
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return False
 
 
 def _journal_mode(connection: sqlite3.Connection) -> str:

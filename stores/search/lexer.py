@@ -20,8 +20,12 @@ _IN_SINGLE_QUOTES = r"'[^'\\]*(?:(?:''|\\'|\\)[^'\\]*)*'"
 
 
 def compile_token(regex: str) -> re.Pattern[str]:
-    """Compile the pattern of a token; its group 1 is the token, blanks may precede it."""
-    return re.compile(rf"\s*({regex})", re.DOTALL)
+    """Compile the pattern of a token; its group 1 is the token, blanks may precede it.
+
+    Filters come from anywhere, so no pattern may take more than linear time: what may repeat is possessive (`*+`) or
+    stops at a character that it cannot hold.
+    """
+    return re.compile(rf"\s*+({regex})", re.DOTALL)
 
 
 _ANDS = re.compile(r"((?:\s*AND\b)*)\s*", re.IGNORECASE)
@@ -30,13 +34,14 @@ _ANDS = re.compile(r"((?:\s*AND\b)*)\s*", re.IGNORECASE)
 _IDENTIFIER = re.compile(
     rf"((?:{_IN_BACKTICKS}|{_IN_DOUBLE_QUOTES}|\w+)(?:\.(?:{_IN_BACKTICKS}|{_IN_DOUBLE_QUOTES}|{_IN_SINGLE_QUOTES}|\w*))*)"
 )
-_RESERVED = re.compile(r"(?:\w*\.)*?(in|case|\d+)(?:\.[\w.]*)?", re.IGNORECASE)
+_BARE = re.compile(r"[\w.]+")
+_RESERVED = re.compile(r"(?<![^.])(?:in|case|\d++)(?![^.])", re.IGNORECASE)
 _COMPARATOR = compile_token(r"[=<>!]+|(?i:I?LIKE|(?:NOT\s+)?IN|IS\s+(?:NOT )?NULL)\b")
 _STRING = compile_token(f"{_IN_SINGLE_QUOTES}|{_IN_DOUBLE_QUOTES}")
 # A word may follow an exponent directly (`1e5AND`) but no other number; `.5e3`, `1.e3`, `1e+5` are not numbers.
-_NUMBER = compile_token(r"-?(?:\d+(?:\.\d+)?[eE]-?\d+|(?:\d+\.?\d*|\.\d+)(?!\w))")
+_NUMBER = compile_token(r"-?(?:\d++(?:\.\d++)?[eE]-?\d++|(?:\d++\.?\d*+|\.\d++)(?!\w))")
 _DIRECTION = compile_token(r"(?i:ASC|DESC)\b")
-_EXCERPT = compile_token(r"[\w.]+|\S{1,20}")
+_EXCERPT = compile_token(r"[\w.]{1,50}|\S{1,20}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _MAX_SHOWN = 500
@@ -65,8 +70,7 @@ class Lexer:
 
     def error(self, problem: str) -> InvalidParameterValue:
         """The error to raise for `problem`."""
-        text = self.text if len(self.text) <= _MAX_SHOWN else f"{self.text[:_MAX_SHOWN]}…"
-        return InvalidParameterValue(f"Invalid {self._what} {text!r}: {problem}.")
+        return InvalidParameterValue(f"Invalid {self._what} {_clip(repr(self.text))}: {_clip(problem)}.")
 
     def expected(self, wanted: str) -> InvalidParameterValue:
         """The error to raise when `wanted` does not come next."""
@@ -93,12 +97,12 @@ class Lexer:
         """Read an identifier as written, quotes included."""
         start = self.position
         text = self.take(_IDENTIFIER)
-        reserved = _RESERVED.fullmatch(text or "")
-        if text is None or (reserved and reserved.start(1) == 0):
+        reserved = _RESERVED.search(text) if text and _BARE.fullmatch(text) else None
+        if text is None or (reserved and reserved.start() == 0):
             self.position = start
             raise self.expected("a key such as status or metrics.`my key`")
         if reserved:
-            raise self.error(f"{reserved[1]!r} in {text!r} must be quoted, as in metrics.`{reserved[1]}`")
+            raise self.error(f"{reserved[0]!r} in {text!r} must be quoted, as in metrics.`{reserved[0]}`")
         return text
 
     def comparator(self) -> Comparator:
@@ -108,7 +112,7 @@ class Lexer:
         if comparator is None:
             self.position = start
             raise self.expected(
-                f"one of {', '.join(Comparator)} after {self.text[:start].split()[-1]!r} "
+                f"one of {', '.join(Comparator)} after {self.text[:start].rsplit(maxsplit=1)[-1]!r} "
                 "(a key with characters other than letters, digits, '_' and '.' goes between backticks)"
             )
         return comparator
@@ -126,3 +130,7 @@ class Lexer:
         """Read ASC or DESC, in capitals; None if neither is next."""
         text = self.take(_DIRECTION)
         return None if text is None else text.upper()
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

@@ -16,7 +16,7 @@ _MAX_INT_CHARACTERS = 20
 _MAX_NESTING = 20
 
 _LIST_STRING = compile_token(r"""[uUrR]?(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")""")
-_OPEN, _COMMA, _END = compile_token(r"\("), compile_token(","), compile_token(r",?\s*\)")
+_OPEN, _COMMA, _END = compile_token(r"\("), compile_token(","), compile_token(r",?\s*+\)")
 _ESCAPE = re.compile(
     r"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|N\{([^}]*)\}|(.))", re.DOTALL
 )

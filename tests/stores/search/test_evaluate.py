@@ -2,7 +2,7 @@ import dataclasses
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdall.stores.entities import Dataset, DatasetInput, Experiment, InputTag, Run, RunData, RunInfo, RunInputs
@@ -21,6 +21,9 @@ from holdall.stores.search import (
     run_sort_key,
     sorting_key,
 )
+
+# A busy machine must not fail a property.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def run_id(letter: str) -> str:
@@ -307,6 +310,7 @@ RUN_LISTS = st.lists(
 )
 
 
+@unhurried
 @given(RUN_LISTS, ORDERINGS)
 def test_sort_any_runs_is_a_total_order_that_pages_agree_with(runs: list[Run], ordering: Ordering) -> None:
     keys: list[SortKey] = [run_sort_key(run, ordering) for run in runs]
@@ -317,6 +321,7 @@ def test_sort_any_runs_is_a_total_order_that_pages_agree_with(runs: list[Run], o
             assert is_after(left, right, ordering) == (i > j)
 
 
+@unhurried
 @given(RUN_LISTS, ORDERINGS)
 def test_sort_any_runs_puts_missing_and_nan_last_in_both_directions(runs: list[Run], ordering: Ordering) -> None:
     in_order = sorted((run_sort_key(run, ordering) for run in runs), key=sorting_key(ordering))

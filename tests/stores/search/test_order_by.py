@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdall.stores.errors import InvalidParameterValue
@@ -12,6 +12,9 @@ from holdall.stores.search import (
     parse_order_by,
     parse_run_order_by,
 )
+
+# A busy machine must not fail a property.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 ATTRIBUTE, METRIC, PARAM, TAG, _ = EntityType
 
@@ -139,6 +142,7 @@ def test_parse_order_that_is_no_list_of_texts_is_refused(clauses: object) -> Non
         parse_run_order_by(clauses)  # type: ignore[arg-type]
 
 
+@unhurried
 @given(st.text(st.characters(exclude_characters="`", exclude_categories=["Cs"])))
 def test_parse_order_by_key_in_backticks_round_trips(key: str) -> None:
     assert parse_run_order_by([f"tags.`{key}` DESC"])[0] == OrderBy(Identifier(TAG, key), ascending=False)
@@ -149,6 +153,7 @@ PIECES = st.sampled_from(
 )
 
 
+@unhurried
 @given(st.text() | st.lists(PIECES).map("".join) | st.lists(PIECES).map(" ".join))
 def test_parse_arbitrary_order_gives_a_result_or_invalid_parameter_value(text: str) -> None:
     for parse in (parse_run_order_by, parse_experiment_order_by):
