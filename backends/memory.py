@@ -124,7 +124,7 @@ class MemoryBackendStore(BackendStore):
         *,
         artifact_root: StoreURI | None = None,
         read_only: bool = False,
-        create: bool = True,  # noqa: ARG002 - part of every store's signature
+        create: bool = True,
     ) -> None:
         if uri != StoreURI(uri.scheme):
             raise InvalidParameterValue(
@@ -268,7 +268,7 @@ class MemoryBackendStore(BackendStore):
                 self._set_tags(record, {RUN_NAME_TAG: run_name})
             return record.info
 
-    def _delete_run(self, run_id: str, time: int) -> None:  # noqa: ARG002 - the model keeps no time of deletion
+    def _delete_run(self, run_id: str, time: int) -> None:
         with self._lock:
             record = self._known_run(run_id)
             record.info = replace(record.info, lifecycle_stage=LifecycleStage.DELETED)

@@ -37,7 +37,9 @@ class BackendSuite:
     def harness(self, tmp_path: Path) -> BackendHarness:
         """The place of the store under test; override it for stores that no URI alone can name."""
         if not self.uri:
-            pytest.fail(f"{type(self).__name__} names no store: set `uri`, or override the fixture `harness`.", pytrace=False)
+            pytest.fail(
+                f"{type(self).__name__} names no store: set `uri`, or override the fixture `harness`.", pytrace=False
+            )
         return UriHarness(self.uri, tmp_path)
 
     @pytest.fixture

@@ -153,9 +153,7 @@ class BatchTests(BackendSuite):
         refuses(NotFound, store.log_batch, "f" * 32)
 
     @pytest.mark.parametrize("items", ["text", {"k": "v"}, 5, [None]])
-    def test_log_batch_with_no_entities_is_refused(
-        self, store: BackendStore, run: str, items: Sequence[Param]
-    ) -> None:
+    def test_log_batch_with_no_entities_is_refused(self, store: BackendStore, run: str, items: Sequence[Param]) -> None:
         """What holds no entities is an error of the caller.
 
         Usual cause of failure: a text is taken for a list of its letters.

@@ -63,9 +63,7 @@ class MetricTests(BackendSuite):
         self.expect_value(store, experiment, run, value)
 
     @requires("negative_zero")
-    def test_log_metric_with_negative_zero_keeps_the_sign(
-        self, store: BackendStore, experiment: str, run: str
-    ) -> None:
+    def test_log_metric_with_negative_zero_keeps_the_sign(self, store: BackendStore, experiment: str, run: str) -> None:
         """-0.0 is not 0.0.
 
         Usual cause of failure: whole numbers are stored as integers. Unset `negative_zero` if the storage does that.
@@ -129,7 +127,18 @@ class MetricTests(BackendSuite):
 
     @pytest.mark.parametrize(
         ("timestamp", "step"),
-        [(-1, 0), (2**63, 0), (1.5, 0), ("1", 0), (True, 0), (None, 0), (1, 2**63), (1, -(2**63) - 1), (1, 0.5), (1, None)],
+        [
+            (-1, 0),
+            (2**63, 0),
+            (1.5, 0),
+            ("1", 0),
+            (True, 0),
+            (None, 0),
+            (1, 2**63),
+            (1, -(2**63) - 1),
+            (1, 0.5),
+            (1, None),
+        ],
     )
     def test_log_metric_with_bad_time_or_step_is_refused(
         self, store: BackendStore, run: str, timestamp: int, step: int
@@ -254,10 +263,14 @@ class MetricTests(BackendSuite):
         Usual cause of failure: writes wait in a buffer, or the store removes doubles on reading only.
         """
         points = [Metric("m", value, 1, step) for step, value in enumerate((0.5, math.nan, math.inf, -math.inf))]
-        for point in (*points, *points):
+        for number, point in enumerate(points):
             store.log_metric(run, point)
-        store.log_batch(run, points)
-        assert sorted(map(identity, harness.raw.metric_points(run))) == sorted(map(identity, points))
+            store.log_metric(run, point)
+            stored = harness.raw.metric_points(run)
+            assert sorted(map(identity, stored)) == sorted(map(identity, points[: number + 1]))
+        store.log_batch(run, [*points, Metric("n", 1.0, 1)])
+        stored = harness.raw.metric_points(run)
+        assert sorted(map(identity, stored)) == sorted(map(identity, [*points, Metric("n", 1.0, 1)]))
 
     @requires("raw.write_metric_point", "multi_process")
     def test_read_metric_written_behind_the_store_sees_it(

@@ -7,7 +7,6 @@ nothing for tests that are not the suite's.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ import pytest
 from holdall.conformance_tests.guard import GUARD_TEST, find_weakenings
 from holdall.conformance_tests.matrix import REQUIRES, SECTION, SUITE, Collector
 
-__all__ = ["BACKEND_URI", "ARTIFACT_ROOT", "ARTIFACT_URI", "PROFILE"]
+__all__ = ["ARTIFACT_ROOT", "ARTIFACT_URI", "BACKEND_URI", "PROFILE"]
 
 BACKEND_URI, ARTIFACT_URI, ARTIFACT_ROOT = "backend_uri", "artifact_uri", "artifact_root"
 PROFILE, REPORT = "conformance_profile", "conformance_report"
@@ -71,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requires(*names): what a store must be able to do to be asked this")
     if not hasattr(config, "workerinput"):
         path = config.getoption(REPORT)
-        stream = open(path, "w", encoding="utf-8") if path else None  # noqa: SIM115, PTH123 - closed with the run
+        stream = open(path, "w", encoding="utf-8") if path else None  # noqa: SIM115 - closed with the run
         if stream is not None:
             config.add_cleanup(stream.close)
         config.pluginmanager.register(Collector(stream), "holdall-conformance-collector")

@@ -108,7 +108,7 @@ def run_pytest(
 
 
 def _read_records(descriptor: int) -> Iterator[TestRecord]:
-    with open(descriptor, encoding="utf-8") as lines:  # noqa: PTH123 - a descriptor, not a path
+    with open(descriptor, encoding="utf-8") as lines:
         for line in lines:
             yield TestRecord.from_json(line)
 

@@ -376,7 +376,15 @@ class ExperimentSearchTests(BackendSuite):
 
     @pytest.mark.parametrize(
         "filter_string",
-        ["foo = 'x'", "metrics.a > 1", "name = 5", "name > 'a'", "lifecycle_stage = 'active'", "name IS NULL", "name ="],
+        [
+            "foo = 'x'",
+            "metrics.a > 1",
+            "name = 5",
+            "name > 'a'",
+            "lifecycle_stage = 'active'",
+            "name IS NULL",
+            "name =",
+        ],
     )
     def test_search_experiments_with_bad_filter_is_refused(self, store: BackendStore, filter_string: str) -> None:
         """What is no filter for experiments is an error of the caller.

@@ -46,7 +46,9 @@ _EXAMPLES = {
         0.9,
         {"t": "Foo", "my tag": "v", "under": "a_b", "quote": "it's"},
     ),
-    "b": _Example("beta", 2000, RunStatus.RUNNING, None, {"lr": "0.01", "opt": "adam"}, 0.8, {"t": "foo", "under": "aXb"}),
+    "b": _Example(
+        "beta", 2000, RunStatus.RUNNING, None, {"lr": "0.01", "opt": "adam"}, 0.8, {"t": "foo", "under": "aXb"}
+    ),
     "c": _Example("gamma", 3000, RunStatus.FAILED, 9000, {"lr": "10"}, math.nan, {"t": "bar"}),
     "d": _Example("Alpha", 3000, RunStatus.KILLED, 8000, {}, -math.inf),
     "e": _Example("eps", 4000, RunStatus.FINISHED, 7000, {}, math.inf, {"t": "foo "}, (_used("ds1", "dg1", "train"),)),
@@ -134,7 +136,7 @@ FILTERS = {
     "metrics.acc > 0.5 AND params.lr = '0.1' AND tags.t = 'Foo' AND status = 'FINISHED'": "a",
     "metrics.acc > 0.5 AND metrics.acc < 0.5": "",
     "tags.t != 'Foo' AND tags.t != 'bar'": "bef",
-    "tags.t = \"x' OR 1=1 --\"": "",
+    'tags.t = "x\' OR 1=1 --"': "",
     "datasets.name ILIKE 'ds1'": "ef",
     "datasets.name != 'ds1'": "f",
     "dataset.context IN ('train', 'test')": "ef",
@@ -251,4 +253,3 @@ BAD_ORDERINGS = (
     "start_time NULLS FIRST",
 )
 """What is no clause of an ordering for runs."""
-

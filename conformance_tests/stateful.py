@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
-    consumes,
     initialize,
     invariant,
     multiple,
@@ -177,9 +176,7 @@ class StoreComparison(RuleBasedStateMachine):
         number = len(self.numbers)
         extra = [*tags, RunTag("number", f"{number:06}")]
         named = name or f"run {number}"
-        created = self.same(
-            lambda store, side: store.create_run(pair[side], "u", start_time, extra, named)
-        )
+        created = self.same(lambda store, side: store.create_run(pair[side], "u", start_time, extra, named))
         if created is None:
             return multiple()
         one, other = created
@@ -223,9 +220,7 @@ class StoreComparison(RuleBasedStateMachine):
         params=st.lists(PARAMS, max_size=3),
         tags=st.lists(TAGS, max_size=3),
     )
-    def log_batch(
-        self, pair: tuple[str, str], metrics: list[Metric], params: list[Param], tags: list[RunTag]
-    ) -> None:
+    def log_batch(self, pair: tuple[str, str], metrics: list[Metric], params: list[Param], tags: list[RunTag]) -> None:
         self.same(lambda store, side: store.log_batch(pair[side], metrics, params, tags))
 
     @rule(pair=runs, datasets=st.lists(DATASETS, max_size=2))
@@ -237,8 +232,7 @@ class StoreComparison(RuleBasedStateMachine):
     def page_history(self, pair: tuple[str, str], key: str, size: int) -> None:
         one, other = self.same(
             lambda store, side: [
-                identity(point)
-                for point in drain(lambda token: store.get_metric_history(pair[side], key, size, token))
+                identity(point) for point in drain(lambda token: store.get_metric_history(pair[side], key, size, token))
             ]
         )
         assert one == other
@@ -313,9 +307,7 @@ def compare_with_memory(store: BackendStore, profile: str = "default") -> None:
 class StatefulTests(BackendSuite):
     """The comparison, as a test of the suite."""
 
-    def test_compare_with_memory_step_by_step_finds_no_difference(
-        self, store: BackendStore, pytestconfig: Any
-    ) -> None:
+    def test_compare_with_memory_step_by_step_finds_no_difference(self, store: BackendStore, pytestconfig: Any) -> None:
         """Any sequence of calls has the same results as on `memory://`, errors included.
 
         Usual cause of failure: read the steps that are printed; they are as few as hypothesis could make them.

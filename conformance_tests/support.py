@@ -83,7 +83,9 @@ def drain(page: Callable[[str | None], PagedList[T]], limit: int = 10_000) -> li
     raise AssertionError(f"more than {limit} pages")
 
 
-def search_all(store: BackendStore, experiment_id: str, filter_string: str = "", order_by: Iterable[str] = ()) -> list[Run]:
+def search_all(
+    store: BackendStore, experiment_id: str, filter_string: str = "", order_by: Iterable[str] = ()
+) -> list[Run]:
     """Runs of one experiment, in one page."""
     return list(store.search_runs([experiment_id], filter_string, order_by=list(order_by)))
 
@@ -94,5 +96,5 @@ def snapshot(store: BackendStore, run_id: str) -> tuple[object, ...]:
     data = run.data
     history = {key: sorted(map(identity, store.get_metric_history(run_id, key))) for key in data.metrics}
     latest = {key: (bits(value), data.metric_points[key]) for key, value in data.metrics.items()}
-    inputs = sorted((repr(item) for item in run.inputs.dataset_inputs))
+    inputs = sorted(repr(item) for item in run.inputs.dataset_inputs)
     return run.info, latest, data.params, data.tags, inputs, history

@@ -1,6 +1,6 @@
 """The suites, run on the stores that the command line names.
 
-    pytest --pyargs holdall.conformance_tests --backend-uri URI --artifact-uri URI
+pytest --pyargs holdall.conformance_tests --backend-uri URI --artifact-uri URI
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ class TestBackendUri(BackendStoreSuite):
 
     @pytest.fixture
     def harness(self, tmp_path: Path, pytestconfig: pytest.Config) -> BackendHarness:
-        return UriHarness(
-            pytestconfig.getoption(BACKEND_URI), tmp_path, pytestconfig.getoption(ARTIFACT_ROOT)
-        )
+        return UriHarness(pytestconfig.getoption(BACKEND_URI), tmp_path, pytestconfig.getoption(ARTIFACT_ROOT))
 
 
 class TestArtifactUri(ArtifactStoreSuite):

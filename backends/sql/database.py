@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.sql.elements import ClauseElement
@@ -30,6 +30,7 @@ class Cursor(Protocol):
     def executemany(self, sql: str, parameters: Any, /) -> object: ...
     def fetchone(self) -> Any: ...
     def fetchall(self) -> list[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class Session:
@@ -67,6 +68,11 @@ class Session:
         """All rows of a query."""
         self._execute(statement, values)
         return self.cursor.fetchall()
+
+    def each(self, statement: Statement, *values: object) -> Iterator[Row]:
+        """The rows of a query one by one, before the next statement: of many rows, none outlives its use."""
+        self._execute(statement, values)
+        return iter(self.cursor)
 
     def _execute(self, statement: Statement, values: Sequence[object]) -> None:
         prepared = statement.on(self.dialect)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import sqlalchemy as sa
 
@@ -111,10 +111,10 @@ def of_run(session: Session, run_id: str) -> RunInputs:
 
 def of_runs(session: Session, ids: object) -> dict[str, RunInputs]:
     """What several runs read; runs that read nothing are absent."""
-    return _grouped(session.all(_SELECT_OF_MANY, ids))
+    return _grouped(session.each(_SELECT_OF_MANY, ids))
 
 
-def _grouped(rows: Sequence[Row]) -> dict[str, RunInputs]:
+def _grouped(rows: Iterable[Row]) -> dict[str, RunInputs]:
     links: dict[tuple[str, str], tuple[Dataset, list[InputTag]]] = {}
     for run_id, link_id, name, digest, kind, source, schema, profile, tag, value in rows:
         _, tags = links.setdefault((run_id, link_id), (Dataset(name, digest, kind, source, schema, profile), []))

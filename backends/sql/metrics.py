@@ -105,7 +105,7 @@ def latest(session: Session, run_id: str) -> tuple[Values, Points]:
 
 def latest_of_many(session: Session, ids: object) -> tuple[dict[str, Values], dict[str, Points]]:
     """The same for several runs, by run id; runs without metrics are absent."""
-    return _by_run(session.all(_SELECT_LATEST_OF_MANY, ids))
+    return _by_run(session.each(_SELECT_LATEST_OF_MANY, ids))
 
 
 def _by_run(rows: Iterable[Row]) -> tuple[dict[str, Values], dict[str, Points]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -111,8 +111,12 @@ _DELETE_TAG = Statement(
 )
 
 
-def _objects(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
-    return {run_id: json.loads(text) for run_id, text in rows}
+_decode = json.JSONDecoder().raw_decode
+"""Without the search for blanks around it, which takes `json.loads` longer than a small object does."""
+
+
+def _objects(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
+    return {run_id: _decode(text)[0] for run_id, text in rows}
 
 
 def _info(row: Row) -> RunInfo:
@@ -165,8 +169,8 @@ class RunRows:
         if not rows:
             return []
         ids = session.dialect.bind_list([row[0] for row in rows])
-        params_of = _objects(session.all(_SELECT_PARAMS_OF_MANY, ids))
-        tags_of = _objects(session.all(_SELECT_TAGS_OF_MANY, ids))
+        params_of = _objects(session.each(_SELECT_PARAMS_OF_MANY, ids))
+        tags_of = _objects(session.each(_SELECT_TAGS_OF_MANY, ids))
         values_of, points_of = metrics.latest_of_many(session, ids)
         inputs_of = inputs.of_runs(session, ids)
         nothing = RunInputs()

@@ -1,0 +1,123 @@
+"""The command line of the benchmark; see `python -m benchmarks --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.environment import find_mlflow_python
+from benchmarks.measure import compare
+from benchmarks.operations import OPERATIONS, Operation
+from benchmarks.peer import BenchmarkError, Peer
+from benchmarks.progress import Progress
+from benchmarks.report import Report
+from benchmarks.sides import SIDES
+from benchmarks.workload import Scale
+
+__all__ = ["main"]
+
+WORK = Path("build") / "benchmarks"
+FULL = Scale()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit code: 1 if a promise is missed and `--check` is given, 2 on failure."""
+    options = _parse(arguments)
+    try:
+        report = _measure(options)
+    except BenchmarkError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        return 2
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(report.table())
+    if options.json:
+        options.json.write_text(json.dumps(report.json(), indent=2) + "\n", encoding="utf-8")
+    if options.markdown:
+        options.markdown.write_text(report.markdown(), encoding="utf-8")
+    for line in report.missed:
+        console.print(f"missed: {line}", style="red", markup=False, highlight=False)
+    return 1 if options.check and report.missed else 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=sys.modules["benchmarks"].__doc__)
+    parser.add_argument("--only", action="append", choices=OPERATIONS, metavar="OPERATION", help=", ".join(OPERATIONS))
+    parser.add_argument("--sides", type=_sides, default=list(SIDES), help="comma-separated; default: %(default)s")
+    parser.add_argument("--runs", type=_positive, default=FULL.runs, help="runs to search; default: %(default)s")
+    parser.add_argument(
+        "--points", type=_positive, default=FULL.points, help="points of the long history; default: %(default)s"
+    )
+    parser.add_argument(
+        "--rounds", type=_positive, help="rounds of every operation; default: each operation's own number"
+    )
+    parser.add_argument(
+        "--synchronous",
+        choices=["NORMAL", "FULL"],
+        default="NORMAL",
+        help="of holdall and the raw driver; default: %(default)s",
+    )
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a promised ratio is missed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table for the documentation")
+    parser.add_argument(
+        "--mlflow-python", type=Path, metavar="FILE", help="interpreter that has MLflow 3.17.2; default: found or made"
+    )
+    parser.add_argument(
+        "--work-dir",
+        type=Path,
+        default=WORK,
+        help="for databases (deleted) and MLflow's environment (kept); default: %(default)s",
+    )
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _sides(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in SIDES]:
+        raise argparse.ArgumentTypeError(f"unknown side {unknown[0]!r}; known: {', '.join(SIDES)}")
+    return names
+
+
+def _measure(options: argparse.Namespace) -> Report:
+    operations = [operation for name, operation in OPERATIONS.items() if not options.only or name in options.only]
+    work: Path = options.work_dir.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    scale = Scale(options.runs, options.points)
+    rounds: int | None = options.rounds
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=work, prefix="run-")))
+        progress = stack.enter_context(Progress(_total(operations, rounds)))
+        peers = []
+        for name in options.sides:
+            python = find_mlflow_python(options.mlflow_python, work) if name == "mlflow" else Path(sys.executable)
+            peers.append(stack.enter_context(Peer(name, python, folder / name, scale, options.synchronous)))
+        for peer in peers:
+            progress.say(f"preparing {peer.name}")
+            peer.wait_ready()
+        results = [compare(peers, operation, rounds, progress.advance) for operation in operations]
+    versions = {peer.name: peer.version for peer in peers}
+    return Report(results, versions, f"{scale.runs:,} runs, {scale.points:,} points")
+
+
+def _total(operations: Sequence[Operation], rounds: int | None) -> int:
+    return sum(rounds or operation.rounds for operation in operations)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,7 @@
+"""`holdall demo`: a real training sweep through the fluent calls, into whatever stores are named."""
+
+from __future__ import annotations
+
+from holdall.demo.sweep import DemoReport, Trial, run_sweep
+
+__all__ = ["DemoReport", "Trial", "run_sweep"]

@@ -1,0 +1,419 @@
+"""Processes that press hard on one SQLite file, and what became of it: used by the tests, and by hand.
+
+    HOLDALL_STRESS=full python tests/backends/stress.py cold_start|crash|load
+
+prints the figures. `full` is the scale at which releases are accepted; the default, `ci`, takes seconds.
+
+A scenario starts workers, which are this file run again as processes of their own. A worker says `ready`, waits for `go`,
+so that all begin at the same moment, and reports on its standard output.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdall.stores import BackendStore, Metric, Param, Run, RunTag, ViewType, open_backend_store
+from holdall.stores.errors import AlreadyExists
+
+__all__ = ["Outcome", "Scale", "cold_start", "crash", "integrity", "load", "scale"]
+
+EXPERIMENT = "contended"
+PROCESSES, THREADS, OPENERS = 4, 8, 8
+BATCH = 50
+CRASHES_PER_FILE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How hard to press.
+
+    Attributes:
+        cold_starts: New files, each opened by 8 processes at once.
+        kills: Writers killed.
+        rounds: Rounds of calls of each of 4 × 8 threads.
+    """
+
+    cold_starts: int
+    kills: int
+    rounds: int
+
+
+_SCALES = {"ci": Scale(cold_starts=2, kills=6, rounds=3), "full": Scale(cold_starts=50, kills=200, rounds=60)}
+
+
+def scale() -> Scale:
+    """The scale that `HOLDALL_STRESS` asks for."""
+    return _SCALES[os.environ.get("HOLDALL_STRESS", "ci")]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a scenario found.
+
+    Attributes:
+        figures: Counts and times, by what they are.
+        problems: What should not have happened; empty when all is well.
+    """
+
+    figures: dict[str, float] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def count(self, what: str, number: float = 1) -> None:
+        """Add to a figure."""
+        self.figures[what] = self.figures.get(what, 0) + number
+
+    def slowest(self, what: str, seconds: float) -> None:
+        """Keep the greatest of the times."""
+        self.figures[what] = max(self.figures.get(what, 0), round(seconds, 3))
+
+    def expect(self, condition: bool, problem: str) -> None:
+        """Note a problem unless the condition holds."""
+        if not condition:
+            self.problems.append(problem)
+
+
+def integrity(database: Path) -> str:
+    """`ok`, or what SQLite finds wrong with the file."""
+    with closing(sqlite3.connect(database)) as connection:
+        return "; ".join(line for (line,) in connection.execute("PRAGMA integrity_check"))
+
+
+# Cold start: N processes open a file that is not there, and create the same experiment
+
+
+def cold_start(folder: Path, trials: int) -> Outcome:
+    """8 processes open the same new file and create the same experiment; each then logs a run of its own."""
+    outcome = Outcome()
+    for trial in range(trials):
+        database = folder / f"cold-{trial}.db"
+        answers = _together([_start("open", database) for _ in range(OPENERS)], outcome)
+        outcome.count("processes", OPENERS)
+        outcome.count("succeeded", len(answers))
+        told = [json.loads(answer) for answer in answers]
+        outcome.expect(sum(item["created_store"] for item in told) == 1, f"trial {trial}: stores created: {told}")
+        outcome.expect(sum(item["created_experiment"] for item in told) == 1, f"trial {trial}: experiments created: {told}")
+        with _open(database) as store:
+            names = sorted(experiment.name for experiment in store.search_experiments(ViewType.ALL))
+            outcome.expect(names == ["Default", EXPERIMENT], f"trial {trial}: experiments {names}")
+            runs = store.search_runs([item["experiment_id"] for item in told])
+            outcome.expect({run.info.run_id for run in runs} == {item["run_id"] for item in told}, f"trial {trial}: runs differ")
+            outcome.expect({run.info.experiment_id for run in runs} == {_experiment_id(store)}, f"trial {trial}: ids differ")
+        outcome.expect(integrity(database) == "ok", f"trial {trial}: {integrity(database)}")
+    return outcome
+
+
+def _work_open(database: str) -> None:
+    with _open(Path(database)) as store:
+        try:
+            experiment_id, created = store.create_experiment(EXPERIMENT), True
+        except AlreadyExists:
+            experiment_id, created = _experiment_id(store), False
+        run_id = store.create_run(experiment_id).info.run_id
+        store.log_metric(run_id, Metric("m", 1.0, 1))
+    answer = {"created_store": store.created, "created_experiment": created, "experiment_id": experiment_id, "run_id": run_id}
+    _say(json.dumps(answer))
+
+
+# Crash: a writer is killed at some moment
+
+
+def crash(folder: Path, kills: int, seed: int = 0) -> Outcome:
+    """Kill a writer again and again; look for what it was told is written, and for halves of batches."""
+    outcome = Outcome()
+    moments = random.Random(seed)
+    _open(folder / "first.db").close()  # loads what opening needs, so that it does not count below
+    for kill in range(kills):
+        database = folder / f"crash-{kill // CRASHES_PER_FILE}.db"
+        run_id, calls = _killed_writer(database, moments.uniform(0, 0.25))
+        outcome.count("kills")
+        outcome.count("acknowledged calls", calls)
+        for read_only in (True, False):  # before the write-ahead log is recovered, and after
+            begun = time.perf_counter()
+            with _open(database, read_only=read_only) as store:
+                run = store.get_run(run_id)
+                outcome.slowest("slowest opening and first read (s)", time.perf_counter() - begun)
+                _check_calls(store, run, calls, outcome, f"kill {kill}")
+        outcome.expect(integrity(database) == "ok", f"kill {kill}: {integrity(database)}")
+    return outcome
+
+
+def _killed_writer(database: Path, seconds: float) -> tuple[str, int]:
+    """Start a writer, kill it after it has written for so long; its run, and how many calls returned to it."""
+    writer = _start("write", database)
+    with writer:
+        _release([writer])
+        assert writer.stdout is not None
+        run_id = writer.stdout.readline().strip()
+        try:
+            writer.wait(seconds)
+        except subprocess.TimeoutExpired:
+            writer.kill()
+        else:
+            assert writer.stderr is not None
+            raise AssertionError(f"the writer ended by itself: {writer.stderr.read()}")
+        return run_id, writer.stdout.read().count("\n")
+
+
+def _work_write(database: str) -> None:
+    with _open(Path(database)) as store:
+        run_id = store.create_run("0").info.run_id
+        _say(run_id)
+        for number in itertools.count():
+            _CALLS[number % len(_CALLS)](store, run_id, number)
+            _say(str(number))
+
+
+def _call_metric(store: BackendStore, run_id: str, number: int) -> None:
+    store.log_metric(run_id, Metric("single", number / 7, 1, number))
+
+
+def _call_param(store: BackendStore, run_id: str, number: int) -> None:
+    store.log_param(run_id, Param(f"param {number}", str(number)))
+
+
+def _call_tag(store: BackendStore, run_id: str, number: int) -> None:
+    store.set_tag(run_id, RunTag(f"tag {number}", str(number)))
+
+
+def _call_batch(store: BackendStore, run_id: str, number: int) -> None:
+    store.log_batch(run_id, *_batch(number))
+
+
+def _call_run(store: BackendStore, run_id: str, number: int) -> None:
+    store.create_run("0", tags=[RunTag("parent", run_id), RunTag("call", str(number))])
+
+
+_CALLS: Sequence[Callable[[BackendStore, str, int], None]] = (_call_metric, _call_param, _call_tag, _call_batch, _call_run)
+
+
+def _batch(number: int) -> tuple[list[Metric], list[Param], list[RunTag]]:
+    """A batch that tells which one it is; its tags and params have the same keys."""
+    names = [f"batch/{number}/{index}" for index in range(10)]
+    points = [Metric("batch", number / 7, 1, number * BATCH + index) for index in range(BATCH)]
+    return points, [Param(name, str(number)) for name in names], [RunTag(name, str(number)) for name in names]
+
+
+def _check_calls(store: BackendStore, run: Run, calls: int, outcome: Outcome, when: str) -> None:
+    """Calls 0 … `calls` − 1 must have left everything, the next one everything or nothing, later ones nothing."""
+    run_id, data = run.info.run_id, run.data
+    children = store.search_runs([run.info.experiment_id], f"tags.parent = '{run_id}'", max_results=50000)
+    points = {(point.step, point.value) for point in store.get_metric_history(run_id, "batch")}
+    seen: list[set[int]] = [
+        {point.step for point in store.get_metric_history(run_id, "single") if point.value == point.step / 7},
+        {int(key[6:]) for key, value in data.params.items() if key == f"param {value}"},
+        {int(key[4:]) for key, value in data.tags.items() if key == f"tag {value}"},
+        {step // BATCH for step, _ in points},
+        {int(child.data.tags["call"]) for child in children},
+    ]
+    for remainder, numbers in enumerate(seen):
+        acknowledged = set(range(remainder, calls, len(_CALLS)))
+        outcome.expect(acknowledged <= numbers, f"{when}: lost {sorted(acknowledged - numbers)}")
+        outcome.expect(numbers - acknowledged <= {calls}, f"{when}: too many {sorted(numbers - acknowledged)}")
+        outcome.count("written, not acknowledged", len(numbers - acknowledged) / 2)
+    for number in seen[3]:
+        metrics, params, tags = _batch(number)
+        whole = points.issuperset((metric.step, metric.value) for metric in metrics)
+        whole = whole and all(data.params.get(item.key) == item.value for item in params)
+        outcome.expect(whole and all(data.tags.get(item.key) == item.value for item in tags), f"{when}: part of batch {number}")
+    keys = [key for key in (*data.params, *data.tags) if key.startswith("batch/")]
+    outcome.expect(len(keys) == 20 * len(seen[3]), f"{when}: params or tags of a batch without its metrics")
+    outcome.expect(len(points) == BATCH * len(seen[3]), f"{when}: part of a batch")
+
+
+# Load: processes × threads write to one run and to many, while others read
+
+
+def load(folder: Path, rounds: int) -> Outcome:
+    """4 processes × 8 threads log to one run and each to runs of its own; two more processes read all the time."""
+    outcome = Outcome()
+    database = folder / "load.db"
+    with _open(database) as store:
+        experiment_id = store.create_experiment(EXPERIMENT)
+        run_id = store.create_run(experiment_id, tags=[RunTag("shared", "yes")]).info.run_id
+        readers = [_start("read", database, run_id) for _ in range(2)]
+        _release(readers)
+        begun = time.perf_counter()
+        writers = [_start("load", database, run_id, process, rounds) for process in range(PROCESSES)]
+        written = _together(writers, outcome)
+        outcome.figures["seconds"] = round(time.perf_counter() - begun, 2)
+        outcome.figures["write calls"] = sum(map(int, written))
+        outcome.figures["reads meanwhile"] = sum(map(int, _collect(readers, outcome)))
+        _check_load(store, run_id, PROCESSES * THREADS * rounds, outcome)
+    outcome.expect(integrity(database) == "ok", integrity(database))
+    return outcome
+
+
+def _work_load(database: str, run_id: str, process: str, rounds: str) -> None:
+    calls = 6 * int(rounds)
+
+    def thread(store: BackendStore, experiment_id: str, index: int) -> int:
+        for turn in range(int(rounds)):
+            number = ((int(process) * THREADS) + index) * int(rounds) + turn
+            store.log_metric(run_id, Metric("single", number / 7, 1, number))
+            store.log_batch(run_id, *_batch(number))
+            store.log_param(run_id, Param("same", "for all"))
+            store.set_tag(run_id, RunTag("last", str(number)))
+            own = store.create_run(experiment_id, tags=[RunTag("number", str(number))]).info.run_id
+            store.log_batch(own, *_batch(number))
+        return calls
+
+    with _open(Path(database)) as store, ThreadPoolExecutor(THREADS) as pool:
+        experiment_id = _experiment_id(store)
+        _say(str(sum(pool.map(lambda index: thread(store, experiment_id, index), range(THREADS)))))
+
+
+def _work_read(database: str, run_id: str) -> None:
+    """Read until standard input ends; each view must be whole, and none may be older than the one before."""
+    ended = threading.Event()
+
+    def wait_for_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
+    reads, before = 0, (0, 0, 0)
+    with _open(Path(database)) as store:
+        experiment_id = _experiment_id(store)
+        while not ended.is_set():
+            data = store.get_run(run_id).data
+            params = {key for key in data.params if key.startswith("batch/")}
+            if params != {key for key in data.tags if key.startswith("batch/")}:
+                raise AssertionError("half of a batch was seen by get_run")
+            points = len(store.get_metric_history(run_id, "batch"))
+            if points % BATCH:
+                raise AssertionError("half of a batch was seen by get_metric_history")
+            found = store.search_runs([experiment_id], "metrics.batch >= 0 AND tags.number != ''", max_results=50000)
+            now = (len(params), points, len(found))
+            if any(new < old for new, old in zip(now, before, strict=True)) or points < len(params) * BATCH // 10:
+                raise AssertionError(f"an older view was seen: {now} after {before}")
+            reads, before = reads + 3, now
+    _say(str(reads))
+
+
+def _check_load(store: BackendStore, run_id: str, total: int, outcome: Outcome) -> None:
+    run = store.get_run(run_id)
+    every = range(total)
+    _expect_points(store, run_id, "single", [Metric("single", number / 7, 1, number) for number in every], outcome)
+    batches = [_batch(number) for number in every]
+    _expect_points(store, run_id, "batch", [point for points, _, _ in batches for point in points], outcome)
+    params = {param.key: param.value for _, items, _ in batches for param in items} | {"same": "for all"}
+    outcome.expect(run.data.params == params, "params of the shared run differ")
+    tags = {tag.key: tag.value for _, _, items in batches for tag in items}
+    found = {key: value for key, value in run.data.tags.items() if key.startswith("batch/")}
+    outcome.expect(found == tags, "tags of the shared run differ")
+    outcome.expect(run.data.metrics == {"single": (total - 1) / 7, "batch": (total - 1) / 7}, f"latest: {run.data.metrics}")
+    own = store.search_runs([run.info.experiment_id], "tags.number != ''", max_results=50000)
+    outcome.expect(sorted(int(item.data.tags["number"]) for item in own) == list(every), "runs are missing or double")
+    for item in own:
+        points, inputs, labels = _batch(int(item.data.tags["number"]))
+        _expect_points(store, item.info.run_id, "batch", points, outcome)
+        outcome.expect(item.data.params == {param.key: param.value for param in inputs}, "params of a run differ")
+        outcome.expect(all(item.data.tags[tag.key] == tag.value for tag in labels), "tags of a run differ")
+    outcome.figures["points"] = total * (1 + 2 * BATCH)
+
+
+def _expect_points(store: BackendStore, run_id: str, key: str, points: list[Metric], outcome: Outcome) -> None:
+    history = store.get_metric_history(run_id, key)
+    outcome.expect(list(history) == points, f"{key} of {run_id}: {len(history)} points, expected {len(points)}")
+
+
+# Workers
+
+
+def _open(database: Path, *, read_only: bool = False) -> BackendStore:
+    return open_backend_store(f"sqlite:///{database}", read_only=read_only)
+
+
+def _experiment_id(store: BackendStore) -> str:
+    experiment = store.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        raise AssertionError("the experiment is not there")
+    return experiment.experiment_id
+
+
+def _say(text: str) -> None:
+    """Tell the parent, at once and whole."""
+    os.write(1, text.encode() + b"\n")
+
+
+def _start(work: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, __file__, "worker", work, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _release(workers: Sequence[subprocess.Popen[str]]) -> None:
+    """Wait until all have imported what they need, then let all begin."""
+    for worker in workers:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+
+
+def _together(workers: Sequence[subprocess.Popen[str]], outcome: Outcome) -> list[str]:
+    """Let the workers run to their end; what those said that succeeded."""
+    _release(workers)
+    return _collect(workers, outcome)
+
+
+def _collect(workers: Sequence[subprocess.Popen[str]], outcome: Outcome) -> list[str]:
+    answers = []
+    for worker in workers:
+        out, complaints = worker.communicate()
+        if worker.returncode == 0 and not complaints:
+            answers.append(out)
+        else:
+            outcome.problems.append(f"a worker failed ({worker.returncode}): {complaints}")
+    return answers
+
+
+def _main() -> None:
+    mode, *arguments = sys.argv[1:]
+    if mode == "worker":
+        work, *rest = arguments
+        workers: dict[str, Callable[..., None]] = {
+            "open": _work_open,
+            "write": _work_write,
+            "load": _work_load,
+            "read": _work_read,
+        }
+        _say("ready")
+        sys.stdin.readline()
+        workers[work](*rest)
+        return
+    amounts = scale()
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = {
+            "cold_start": lambda: cold_start(Path(folder), amounts.cold_starts),
+            "crash": lambda: crash(Path(folder), amounts.kills),
+            "load": lambda: load(Path(folder), amounts.rounds),
+        }[mode]()
+    for what, number in outcome.figures.items():
+        print(f"{what}: {number:g}")  # noqa: T201
+    print("\n".join(outcome.problems) or "no problems")  # noqa: T201
+    sys.exit(bool(outcome.problems))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,17 @@
+"""What a writer was told is written survives its death; what it was interrupted in is there wholly or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.backends import stress
+
+
+def test_kill_writer_at_random_moments_keeps_every_acknowledged_call(tmp_path: Path) -> None:
+    kills = stress.scale().kills
+    outcome = stress.crash(tmp_path, kills)
+    print(outcome.figures)  # noqa: T201
+    assert outcome.problems == []
+    assert outcome.figures["kills"] == kills
+    assert outcome.figures["acknowledged calls"] > kills
+    assert outcome.figures["slowest opening and first read (s)"] < 5

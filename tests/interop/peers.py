@@ -1,0 +1,122 @@
+"""MLflow, each version in an environment of its own, used as a black box."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.interop.snapshot import Snapshot
+from tests.interop.workload import ROOT, Search, Step
+
+__all__ = ["VERSIONS", "Peer", "peer_python"]
+
+VERSIONS = ("2.22.5", "3.17.2")
+
+_PACKAGES = ("alembic", "sqlalchemy>=2.0,<2.1")
+"""What the SQL store needs beside mlflow-skinny. MLflow 2.22 imports a name that SQLAlchemy 2.1 no longer has."""
+
+_SCRIPT = Path(__file__).with_name("peer_script.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One version of MLflow.
+
+    Attributes:
+        python: Interpreter that has it.
+    """
+
+    python: Path
+
+    @classmethod
+    def of(cls, version: str) -> Peer:
+        """The peer of this version, installed if need be."""
+        return cls(peer_python(version))
+
+    def use(
+        self, database: Path, steps: Sequence[Step] = (), searches: Sequence[Search] = ()
+    ) -> tuple[Snapshot, list[list[str]]]:
+        """Open or create a database, take steps, then search; everything that is there then, and what was found."""
+        request = {"database": str(database), "root": ROOT, "steps": steps, "searches": searches}
+        answer = json.loads(self._run([str(_SCRIPT)], database.parent, json.dumps(request)))
+        return answer["snapshot"], answer["found"]
+
+    def upgrade(self, database: Path) -> None:
+        """`mlflow db upgrade`."""
+        self._run(["-m", "mlflow", "db", "upgrade", f"sqlite:///{database}"], database.parent)
+
+    def _run(self, arguments: list[str], folder: Path, stdin: str = "") -> str:
+        # Neither our package nor the settings of whoever runs the tests may reach the peer.
+        hidden = ("PYTHON", "MLFLOW", "COV_", "COVERAGE")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+        done = subprocess.run(
+            [str(self.python), *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            cwd=folder,
+            env=environment | {"PYTHONUTF8": "1", "GIT_PYTHON_REFRESH": "quiet"},
+            check=False,
+        )
+        assert done.returncode == 0, f"the peer failed on {arguments}:\n{done.stderr[-4000:]}"
+        return done.stdout
+
+
+def peer_python(version: str) -> Path:
+    """The interpreter of an environment that has this MLflow; created once, whoever asks first.
+
+    Environments are kept in `HOLDALL_PEERS_DIR`, by default in tox's work directory, else in the user's cache.
+
+    Raises:
+        RuntimeError: It cannot be installed. A peer that is not there fails the test: it is never skipped.
+    """
+    home = _peers_dir()
+    environment = home / f"mlflow-{version}"
+    python = environment / "bin" / "python"
+    if python.exists():
+        return python
+    home.mkdir(parents=True, exist_ok=True)
+    with _locked(home / f"mlflow-{version}.lock"):
+        if not python.exists():
+            _install(version, environment)
+    return python
+
+
+def _peers_dir() -> Path:
+    if chosen := os.environ.get("HOLDALL_PEERS_DIR"):
+        return Path(chosen)
+    if tox := os.environ.get("TOX_WORK_DIR"):
+        return Path(tox, "peers")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "holdall", "peers")
+
+
+def _install(version: str, environment: Path) -> None:
+    """Install beside the final place and rename, so that a half-made environment is never taken for a peer."""
+    partial = environment.with_suffix(".part")
+    shutil.rmtree(partial, ignore_errors=True)
+    _call(version, [sys.executable, "-m", "venv", str(partial)])
+    python = str(partial / "bin" / "python")
+    _call(version, [python, "-m", "pip", "install", "--quiet", f"mlflow-skinny=={version}", *_PACKAGES])
+    partial.rename(environment)
+
+
+def _call(version: str, command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"MLflow {version} cannot be installed: {command} failed:\n{done.stdout}{done.stderr}")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
