@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         report = _measure(options)
     except BenchmarkError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2
     console = Console()
     if not console.is_terminal:
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.markdown:
         options.markdown.write_text(report.markdown(), encoding="utf-8")
     for line in report.missed:
-        console.print(f"missed: {line}", style="red", markup=False, highlight=False)
+        console.print(f"missed: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
     return 1 if options.check and report.missed else 0
 
 

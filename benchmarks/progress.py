@@ -40,7 +40,7 @@ class Progress:
         """Tell what is being done now."""
         self._bar.update(self._task, description=text)
         if self._plain is not None and text != self._said:
-            self._plain.print(text, highlight=False, markup=False)
+            self._plain.print(text, highlight=False, markup=False, soft_wrap=True)
         self._said = text
 
     def advance(self, text: str) -> None:

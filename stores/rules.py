@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from urllib.parse import quote
 
 from holdall.stores.entities import Experiment, LifecycleStage, Param
 from holdall.stores.errors import AlreadyExists, InvalidParameterValue, NotFound
@@ -119,9 +120,14 @@ def _excerpt(text: str) -> str:
 
 def run_artifact_uri(experiment_location: str, run_id: str) -> str:
     """Where a run keeps its artifacts: `<experiment location>/<run id>/artifacts`."""
-    return _parsed(experiment_location).join(run_id, "artifacts").render(hide_password=False)
+    before, after = _around_run_id(experiment_location)
+    return f"{before}{quote(run_id, safe='')}{after}" if not run_id.isascii() else f"{before}{run_id}{after}"
 
 
 @lru_cache(maxsize=256)
-def _parsed(location: str) -> StoreURI:
-    return StoreURI.parse(location)
+def _around_run_id(location: str) -> tuple[str, str]:
+    """What comes before and after the run id: a location is parsed once, not for every run."""
+    stand_in = "run"
+    rendered = StoreURI.parse(location).join(stand_in, "artifacts").render(hide_password=False)
+    before, _, after = rendered.rpartition(f"/{stand_in}/artifacts")
+    return f"{before}/", f"/artifacts{after}"

@@ -130,11 +130,16 @@ def _explain_key(key: str, what: str) -> str:
 
 def validate_run_id(run_id: object) -> str:
     """Check the form of a run id; it need not exist."""
-    if isinstance(run_id, str) and _RUN_ID.fullmatch(run_id):
+    if isinstance(run_id, str) and _is_valid_run_id(run_id):
         return run_id
     raise InvalidParameterValue(
         f"Invalid run id {run_id!r}: give the text of an id such as '0123456789abcdef0123456789abcdef'."
     )
+
+
+@lru_cache(maxsize=4096)
+def _is_valid_run_id(run_id: str) -> bool:
+    return _RUN_ID.fullmatch(run_id) is not None
 
 
 def validate_experiment_id(experiment_id: object) -> str:
@@ -252,29 +257,34 @@ def validate_metrics(metrics: Iterable[Metric]) -> list[Metric]:
 
 def validate_param(param: Param, what: str = "param") -> Param:
     """Check a param; values over 6000 characters are refused, never cut."""
-    validate_key(param.key, f"{what}.key")
-    validate_text(param.value, f"{what}.value", MAX_PARAM_LENGTH)
+    _validate_item(param, what, MAX_PARAM_LENGTH)
     return param
+
+
+def _validate_item(item: Param | RunTag | ExperimentTag, what: str, max_length: int) -> None:
+    key, value = item.key, item.value
+    if not (type(key) is str and _is_valid_key(key)):
+        validate_key(key, f"{what}.key")
+    if not (type(value) is str and len(value) <= max_length and value.isascii() and "\0" not in value):
+        validate_text(value, f"{what}.value", max_length)
 
 
 def validate_params(params: Iterable[Param]) -> list[Param]:
     """Check the params of a batch, in which no key may appear twice."""
     checked: dict[str, Param] = {}
-    for index, param in enumerate(validate_items(params, "params")):
+    for param in validate_items(params, "params"):
+        what = f"params[{len(checked)}]"
         if not isinstance(param, Param):
-            raise InvalidParameterValue(f"params[{index}] must be a Param, got {type(param).__name__}.")
+            raise InvalidParameterValue(f"{what} must be a Param, got {type(param).__name__}.")
         if param.key in checked:
-            raise InvalidParameterValue(
-                f"params[{index}].key {param.key!r} appears twice in the batch; log each param once."
-            )
-        checked[param.key] = validate_param(param, f"params[{index}]")
+            raise InvalidParameterValue(f"{what}.key {param.key!r} appears twice in the batch; log each param once.")
+        checked[param.key] = validate_param(param, what)
     return list(checked.values())
 
 
 def validate_run_tag(tag: RunTag, what: str = "tag") -> RunTag:
     """Check a run's tag; values over 8000 characters are refused, never cut."""
-    validate_key(tag.key, f"{what}.key")
-    validate_text(tag.value, f"{what}.value", MAX_RUN_TAG_LENGTH)
+    _validate_item(tag, what, MAX_RUN_TAG_LENGTH)
     return tag
 
 
@@ -293,8 +303,7 @@ def validate_experiment_tag(tag: ExperimentTag, what: str = "tag") -> Experiment
     """Check an experiment's tag; values over 20000 characters are refused, never cut."""
     if not isinstance(tag, ExperimentTag):
         raise InvalidParameterValue(f"{what} must be an ExperimentTag, got {type(tag).__name__}.")
-    validate_key(tag.key, f"{what}.key")
-    validate_text(tag.value, f"{what}.value", MAX_EXPERIMENT_TAG_LENGTH)
+    _validate_item(tag, what, MAX_EXPERIMENT_TAG_LENGTH)
     return tag
 
 

@@ -134,25 +134,25 @@ class RunRows:
         """Insert a run and its tags."""
         info = run.info
         experiment = self._experiments.active(session, info.experiment_id)
-        info = replace(info, artifact_uri=run_artifact_uri(experiment.artifact_location, info.run_id))
+        location = run_artifact_uri(experiment.artifact_location, info.run_id)
         session.run(
             _INSERT,
             info.run_id,
             numeric_id(info.experiment_id),
             info.run_name,
             info.user_id,
-            str(info.status),
+            info.status,
             info.start_time,
             info.end_time,
-            str(info.lifecycle_stage),
-            info.artifact_uri,
+            info.lifecycle_stage,
+            location,
             "UNKNOWN",
             "",
             "",
             "",
         )
         self._write_tags(session, info.run_id, run.data.tags)
-        return replace(run, info=info)
+        return replace(run, info=replace(info, artifact_uri=location))
 
     def get(self, session: Session, run_id: str) -> Run | None:
         """The run with its data, or None."""

@@ -319,7 +319,9 @@ class SqliteDatabase(Database):
             (number,) = connection.execute("PRAGMA synchronous").fetchone()
             return {
                 "SQLite": sqlite3.sqlite_version,
-                "journal": _journal_mode(connection),
+                "journal": "wal"
+                if self._immutable
+                else _journal_mode(connection),  # an immutable one is said to be none
                 "synchronous": _SYNCHRONOUS[number],
             }
 

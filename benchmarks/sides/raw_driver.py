@@ -7,6 +7,7 @@ the same `synchronous`, a COMMIT before each call returns.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
@@ -49,12 +50,16 @@ _INSERT_TAG = (
     " ON CONFLICT (run_uuid, key) DO UPDATE SET value = excluded.value"
 )
 _SELECT_RUN = "SELECT * FROM runs WHERE run_uuid = ?"
-_SELECT_TOP = (
-    "SELECT runs.* FROM runs"
-    " JOIN latest_metrics AS m ON m.run_uuid = runs.run_uuid AND m.key = 'm0' AND m.value > 0.25"
-    " JOIN params AS p ON p.run_uuid = runs.run_uuid AND p.key = 'p0' AND p.value = 'v3'"
-    " WHERE runs.experiment_id = ? AND runs.lifecycle_stage = 'active'"
+_SELECT_TOP = (  # in the order of joins that proved fastest; ids first, so that only they are sorted
+    "SELECT p.run_uuid FROM params AS p"
+    " CROSS JOIN latest_metrics AS m ON m.run_uuid = p.run_uuid AND m.key = 'm0' AND m.value > 0.25"
+    " CROSS JOIN runs ON runs.run_uuid = p.run_uuid AND runs.experiment_id = ? AND runs.lifecycle_stage = 'active'"
+    " WHERE p.key = 'p0' AND p.value = 'v3'"
     " ORDER BY m.value DESC, runs.start_time DESC, runs.run_uuid LIMIT ?"
+)
+_SELECT_LISTED = tuple(
+    f"SELECT * FROM {table} WHERE run_uuid IN (SELECT value FROM json_each(?))"
+    for table in ("runs", "latest_metrics", "params", "tags")
 )
 _SELECT_DATA = tuple(
     f"SELECT {columns} FROM {table} WHERE run_uuid = ?"
@@ -173,16 +178,14 @@ class RawSide(Side):
     def _history(self, run_id: str, key: str) -> list[Row]:
         return self._read.execute(_SELECT_HISTORY, (run_id, key)).fetchall()
 
-    def top_runs(self) -> Task[list[RunRows]]:
-        return Task(self._top_runs, lambda runs: [run[0][0] for run in runs])
+    def top_runs(self) -> Task[tuple[list[str], list[list[Row]]]]:
+        return Task(self._top_runs, lambda found: found[0])
 
-    def _top_runs(self) -> list[RunRows]:
-        found: list[RunRows] = []
+    def _top_runs(self) -> tuple[list[str], list[list[Row]]]:
         with _transaction(self._read, "BEGIN") as db:
-            for row in db.execute(_SELECT_TOP, (EXPERIMENT_ID, TOP.limit)).fetchall():
-                metrics, params, tags = (db.execute(statement, (row[0],)).fetchall() for statement in _SELECT_DATA)
-                found.append((row, metrics, params, tags))
-        return found
+            ids = [row[0] for row in db.execute(_SELECT_TOP, (EXPERIMENT_ID, TOP.limit))]
+            listed = json.dumps(ids)
+            return ids, [db.execute(statement, (listed,)).fetchall() for statement in _SELECT_LISTED]
 
     def scan(self) -> Task[list[list[Row]]]:
         return Task(self._scan, lambda tables: [len(rows) for rows in tables])

@@ -36,9 +36,10 @@ def demo(
 ) -> None:
     """Train models on real data, log everything, and show what came of it."""
     import holdall
-    from holdall.demo import run_sweep
+    from holdall.demo import require_packages, run_sweep
     from holdall.demo.grid import Grid
 
+    require_packages()
     if store is not None:
         holdall.set_tracking_uri(store)
     grid = Grid.quick() if quick else Grid.full()

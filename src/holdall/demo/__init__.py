@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdall.demo.surroundings import require_packages
 from holdall.demo.sweep import DemoReport, Trial, run_sweep
 
-__all__ = ["DemoReport", "Trial", "run_sweep"]
+__all__ = ["DemoReport", "Trial", "require_packages", "run_sweep"]

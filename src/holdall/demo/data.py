@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from holdall.extras import needs
-
 if TYPE_CHECKING:
     import numpy as np
 
@@ -36,14 +34,9 @@ class Digits:
 
 
 def load_digits() -> Digits:
-    """Load and split the data.
-
-    Raises:
-        MissingExtra: scikit-learn is not installed.
-    """
-    with needs("sklearn", "holdall demo"):
-        from sklearn import datasets
-        from sklearn.model_selection import train_test_split
+    """Load and split the data."""
+    from sklearn import datasets
+    from sklearn.model_selection import train_test_split
 
     pixels, digits = datasets.load_digits(return_X_y=True)
     pixels = pixels / 16.0

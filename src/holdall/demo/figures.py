@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from holdall.demo.data import Part
-from holdall.extras import needs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,11 +14,7 @@ __all__ = ["draw_confusion_matrix", "draw_curves"]
 
 
 def draw_confusion_matrix(model: Any, part: Part, title: str) -> Figure:
-    """Which digits are taken for which.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-    """
+    """Which digits are taken for which."""
     from sklearn.metrics import confusion_matrix
 
     counts = confusion_matrix(part.digits, model.predict(part.pixels), labels=range(10))
@@ -37,11 +32,7 @@ def draw_confusion_matrix(model: Any, part: Part, title: str) -> Figure:
 
 
 def draw_curves(curves: Mapping[str, Sequence[float]], title: str, ylabel: str) -> Figure:
-    """A line for each name, by epoch.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-    """
+    """A line for each name, by epoch."""
     figure = _new_figure()
     axes = figure.add_subplot(title=title, xlabel="epoch", ylabel=ylabel)
     for name, values in curves.items():
@@ -52,7 +43,6 @@ def draw_curves(curves: Mapping[str, Sequence[float]], title: str, ylabel: str) 
 
 
 def _new_figure() -> Figure:
-    with needs("matplotlib", "holdall demo"):
-        from matplotlib.figure import Figure
+    from matplotlib.figure import Figure
 
     return Figure(figsize=(6, 5), dpi=80)

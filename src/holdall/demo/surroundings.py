@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
+from importlib import import_module, metadata
 
-__all__ = ["environment_files"]
+from holdall.extras import needs
+
+__all__ = ["environment_files", "require_packages"]
+
+
+def require_packages() -> None:
+    """Check that what the demo trains and draws with is there, before any store is touched.
+
+    Raises:
+        MissingExtra: scikit-learn or matplotlib is not installed.
+    """
+    for package in ("sklearn", "matplotlib"):
+        with needs(package, "holdall demo"):
+            import_module(package)
 
 
 def environment_files() -> dict[str, str]:

@@ -156,7 +156,6 @@ def run_sweep(artifacts: str | None, grid: Grid, tell: Callable[[Trial], None]) 
         tell: Told after every epoch and every candidate.
 
     Raises:
-        MissingExtra: scikit-learn or matplotlib is not installed.
         HoldallError: A store failed; the runs that were open have ended FAILED.
     """
     data = load_digits()
