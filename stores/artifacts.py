@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import os
 import stat
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Literal, Self, overload
+from typing import BinaryIO, Literal, overload
 
 from holdall.stores.artifact_io import (
     CHUNK_SIZE,
@@ -24,9 +23,10 @@ from holdall.stores.artifact_io import (
     OpenedArtifact,
 )
 from holdall.stores.atomic_file import AtomicFile
+from holdall.stores.base import Store
 from holdall.stores.capabilities import ArtifactCapabilities
 from holdall.stores.entities import FileInfo
-from holdall.stores.errors import DataLoss, InvalidParameterValue, NotFound, ReadOnly, StoreClosed, Unsupported
+from holdall.stores.errors import DataLoss, InvalidParameterValue, NotFound, Unsupported
 from holdall.stores.paths import join_artifact_path, validate_artifact_path
 from holdall.stores.transfers import LocalEntry, LocalFileNotFound, ProgressCallback, Transfer, scan_folder
 from holdall.stores.uri import StoreURI
@@ -36,7 +36,7 @@ __all__ = ["ArtifactStore"]
 READ_BUFFER = 1 << 17
 
 
-class ArtifactStore(ABC):
+class ArtifactStore(Store):
     """Files and folders under one root, named by POSIX paths relative to it.
 
     **Three surfaces.** Users call the public methods. They validate paths, check that the store is open and writable,
@@ -89,10 +89,8 @@ class ArtifactStore(ABC):
     def __init__(self, uri: StoreURI, *, read_only: bool = False, max_workers: int = 4) -> None:
         if max_workers < 1:
             raise InvalidParameterValue(f"max_workers must be at least 1, got {max_workers}.")
-        self.uri = uri.absolute()
-        self.read_only = read_only
+        super().__init__(uri, read_only=read_only)
         self.max_workers = max_workers
-        self._closed = False
 
     # What users call: the store itself
 
@@ -100,31 +98,6 @@ class ArtifactStore(ABC):
     @abstractmethod
     def capabilities(self) -> ArtifactCapabilities:
         """What this store can do."""
-
-    def close(self) -> None:
-        """Give back connections. Closing again does nothing; other calls raise `StoreClosed` from now on."""
-        if not self._closed:
-            self._closed = True
-            self._close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.uri}{' read-only' if self.read_only else ''}>"
-
-    def describe(self) -> dict[str, str]:
-        """Facts about the opened store for people, as `holdall info` shows them: name → text. Derived; extend it."""
-        return {
-            "uri": str(self.uri),
-            "store": type(self).__name__,
-            "mode": "read-only" if self.read_only else "read-write",
-        }
 
     # What users call: writing
 
@@ -417,19 +390,7 @@ class ArtifactStore(ABC):
                 file.discard()
         transfer.report(path, reader.size, reader.size, complete=True)
 
-    def _close(self) -> None:  # noqa: B027 - derived, not abstract
-        """Give back connections; derived: nothing to do."""
-
     # What the public methods share
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreClosed(f"{self!r} is closed; open it again.")
-
-    def _check_writable(self) -> None:
-        self._check_open()
-        if self.read_only:
-            raise ReadOnly(f"{self!r} was opened read-only; open it without read_only to write.")
 
     def _existing_info(self, path: str) -> FileInfo:
         info = self._stat(path) if path else FileInfo("", is_dir=True)

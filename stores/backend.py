@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from holdall.stores import validation
+from holdall.stores.base import Store
 from holdall.stores.capabilities import Capabilities
 from holdall.stores.entities import (
     DatasetInput,
@@ -25,7 +25,7 @@ from holdall.stores.entities import (
     RunTag,
     ViewType,
 )
-from holdall.stores.errors import InvalidParameterValue, ReadOnly, StoreClosed
+from holdall.stores.errors import InvalidParameterValue
 from holdall.stores.names import RUN_NAME_TAG, USER_TAG, new_run_id, new_run_name
 from holdall.stores.paging import decode_token, encode_token, fingerprint
 from holdall.stores.points import history_key
@@ -50,7 +50,7 @@ MAX_SEARCH_RESULTS = 50000
 MAX_LOCATION_LENGTH = 2048
 
 
-class BackendStore(ABC):
+class BackendStore(Store):
     """Experiments, runs, params, metrics, tags, inputs, and the search over them.
 
     **Three surfaces.** Users call the public methods. They validate, parse and page here, once for all stores, and then
@@ -87,38 +87,15 @@ class BackendStore(ABC):
     """
 
     def __init__(self, uri: StoreURI, *, artifact_root: StoreURI | None = None, read_only: bool = False) -> None:
-        self.uri = uri.absolute()
+        super().__init__(uri, read_only=read_only)
         self.artifact_root = (artifact_root or self._default_artifact_root()).absolute()
-        self.read_only = read_only
         self.created = False
-        self._closed = False
-
-    # What users call: the store itself
-
-    def close(self) -> None:
-        """Give back connections and files. Closing again does nothing; other calls raise `StoreClosed` from now on."""
-        if not self._closed:
-            self._closed = True
-            self._close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.uri}{' read-only' if self.read_only else ''}>"
 
     def describe(self) -> dict[str, str]:
         """Facts about the opened store for people, as `holdall info` shows them: name → text. Derived; extend it."""
         return {
-            "uri": str(self.uri),
-            "store": type(self).__name__,
+            **super().describe(),
             "artifact root": str(self.artifact_root),
-            "mode": "read-only" if self.read_only else "read-write",
             "created": "now" if self.created else "before",
         }
 
@@ -612,21 +589,9 @@ class BackendStore(ABC):
         """Derived from `_log_batch`."""
         self._log_batch(run_id, [], [], {tag.key: tag.value})
 
-    def _close(self) -> None:  # noqa: B027 - many stores hold nothing
-        """Give back what is held; called once."""
-
     def _default_artifact_root(self) -> StoreURI:
         """Where artifacts go when nobody says: `mlartifacts` in the working directory."""
         return StoreURI.parse("mlartifacts")
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreClosed(f"The store {self.uri} is closed.")
-
-    def _check_writable(self) -> None:
-        self._check_open()
-        if self.read_only:
-            raise ReadOnly(f"The store {self.uri} was opened read-only; open it with read_only=False to write.")
 
 
 def _now() -> int:

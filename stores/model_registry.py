@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
+from holdall.stores.base import Store
 from holdall.stores.entities import ModelVersion, PagedList, RegisteredModel
-from holdall.stores.uri import StoreURI
 
 __all__ = ["ModelRegistry"]
 
 
-class ModelRegistry(ABC):
+class ModelRegistry(Store):
     """Registered models, their numbered versions, stages, aliases and tags.
 
     **Threads and processes.** As for the `BackendStore` of the same URI.
@@ -30,9 +28,6 @@ class ModelRegistry(ABC):
 
     **Not promised.** That a version's source exists: that is for whoever resolves it to check.
     """
-
-    uri: StoreURI
-    read_only: bool
 
     @abstractmethod
     def create_registered_model(
@@ -164,15 +159,3 @@ class ModelRegistry(ABC):
     @abstractmethod
     def get_model_version_download_uri(self, name: str, version: int) -> str:
         """Where the files of a version are, with `models:/` sources resolved as they were at its creation."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Give back connections and files; closing again does nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
 
@@ -18,14 +18,16 @@ __all__ = ["StoreURI"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9.\-]*)(?:\+([A-Za-z0-9_.\-]+))?:", re.ASCII)
 _DRIVE = re.compile(r"[A-Za-z]:")
+_LIKE_URI = re.compile(r"[^/]*://")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SECRET = "***"
+_SECRET_NAMES = "pass|pwd|secret|token|key|credential|sas|sig|auth"
 
 _DATABASE_FILE_SCHEMES = frozenset({"sqlite"})
 """Schemes whose path is a file name in SQLAlchemy's sense: `///` before a relative one, never percent-decoded."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StoreURI:
     """An immutable, parsed URI of a store or an artifact root.
 
@@ -36,7 +38,7 @@ class StoreURI:
         driver: What followed `+` in the scheme, or None.
         username: Decoded, or None.
         password: Decoded, or None.
-        host: Lower-case host, bucket or container (case kept where it is not a DNS name), or ''.
+        host: Host, bucket or container as it was written, or ''.
         port: Port, or None.
         path: Decoded exactly once. For `file` and `sqlite` a path of the file system as text, relative or absolute.
         query: Options in order of appearance.
@@ -46,12 +48,12 @@ class StoreURI:
     scheme: str
     driver: str | None = None
     username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: str | None = None
     host: str = ""
     port: int | None = None
     path: str = ""
     query: tuple[tuple[str, str], ...] = ()
-    plain: bool = field(default=False, repr=False)
+    plain: bool = False
 
     @classmethod
     def parse(cls, uri: str | os.PathLike[str] | StoreURI) -> StoreURI:
@@ -70,7 +72,9 @@ class StoreURI:
         if isinstance(uri, StoreURI):
             return uri
         if isinstance(uri, os.PathLike):
-            return cls._from_path(os.fspath(uri))
+            uri = os.fspath(uri)
+            if isinstance(uri, str):
+                return cls._from_path(uri)
         if not isinstance(uri, str):
             raise InvalidParameterValue(f"A store URI must be text or a path, got {type(uri).__name__}.")
         if not uri or uri != uri.strip() or _CONTROL.search(uri):
@@ -78,11 +82,15 @@ class StoreURI:
                 f"Invalid store URI {_without_password(uri)!r}: empty, or with blanks around it or control characters."
             )
         match = _SCHEME.match(uri)
-        if match is None:
+        if match is None and _LIKE_URI.match(uri) is None:
             return cls._from_path(uri)
+        if match is None:
+            raise InvalidParameterValue(
+                f"Invalid store URI {_without_password(uri)!r}: this is no scheme; write ./ before such a path."
+            )
         if _DRIVE.match(uri) and len(match.group(1)) == 1:
             raise InvalidParameterValue(
-                f"Invalid store URI {uri!r}: Windows drive letters are not supported; use a POSIX path."
+                f"Invalid store URI {_without_password(uri)!r}: Windows drives are not supported; use a POSIX path."
             )
         scheme, driver = match.group(1).lower(), match.group(2)
         rest = uri[match.end() :]
@@ -97,7 +105,7 @@ class StoreURI:
             raise InvalidParameterValue(f"Invalid path {path!r}: it is empty or holds a NUL character.")
         if path.startswith(("//", "\\\\")):
             raise InvalidParameterValue(
-                f"Invalid path {path!r}: network paths are not supported; mount it and use its path."
+                f"Invalid path {_without_password(path)!r}: network paths are not supported; mount it and use its path."
             )
         return cls("file", path=path, plain=True)
 
@@ -116,7 +124,7 @@ class StoreURI:
         if scheme in _DATABASE_FILE_SCHEMES:
             if authority:
                 raise InvalidParameterValue(
-                    f"write three slashes before a relative file, four before an absolute one: {scheme}:///{rest[2:]}"
+                    f"write three slashes before a relative file, {scheme}:///runs.db, and four before an absolute one."
                 )
             return cls(scheme, driver, path=tail, query=query)
         username, password, host, port = _parse_authority(authority)
@@ -159,6 +167,9 @@ class StoreURI:
 
     def __str__(self) -> str:
         return self.render()
+
+    def __repr__(self) -> str:
+        return f"StoreURI({self.render()!r})"
 
     def options(self, *known: str) -> dict[str, str]:
         """The query as a dict.
@@ -209,8 +220,8 @@ def _decode(text: str) -> str:
         raise InvalidParameterValue("'%' must be followed by two hexadecimal digits; write %25 for the character.")
     try:
         decoded = unquote_to_bytes(text).decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidParameterValue("percent-encoded bytes must be UTF-8.") from None
+    except UnicodeError:
+        raise InvalidParameterValue("text and percent-encoded bytes must be UTF-8.") from None
     if _CONTROL.search(decoded):
         raise InvalidParameterValue("control characters are not allowed.")
     return decoded
@@ -218,9 +229,12 @@ def _decode(text: str) -> str:
 
 def _parse_query(text: str) -> tuple[tuple[str, str], ...]:
     try:
-        return tuple(parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), errors="strict"))
+        pairs = tuple(parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), errors="strict"))
     except ValueError:
         raise InvalidParameterValue("the query must be of the form name=value&name=value.") from None
+    if any(_CONTROL.search(part) for pair in pairs for part in pair):
+        raise InvalidParameterValue("control characters are not allowed.")
+    return pairs
 
 
 def _parse_authority(text: str) -> tuple[str | None, str | None, str, int | None]:
@@ -231,9 +245,14 @@ def _parse_authority(text: str) -> tuple[str | None, str | None, str, int | None
         name, colon, secret = userinfo.partition(":")
         username, password = _decode(name), _decode(secret) if colon else None
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::([0-9]*))?", hostport)
-    if match is None or not _valid_port(match.group(2)):
+    if match is None or not _valid_port(match.group(2)) or not _valid_host(match.group(1)):
         raise InvalidParameterValue("the host and port are malformed.")
-    return username, password, _decode(match.group(1)).strip("[]"), int(match.group(2)) if match.group(2) else None
+    return username, password, match.group(1).strip("[]"), int(match.group(2)) if match.group(2) else None
+
+
+def _valid_host(text: str) -> bool:
+    """Whether a host means the same decoded and not, and can be no step on a path (CVE-2023-2780)."""
+    return text not in (".", "..") and re.search(r"[%\\\s]", text) is None
 
 
 def _valid_port(text: str | None) -> bool:
@@ -248,10 +267,10 @@ def _require_local(authority: str, query_text: str) -> None:
 
 
 def _is_secret(key: str) -> bool:
-    return re.search(r"pass|secret|token|key|credential|sas", key, re.IGNORECASE) is not None
+    return re.search(_SECRET_NAMES, key, re.IGNORECASE) is not None
 
 
 def _without_password(text: str) -> str:
     """`text` fit for a message although it could not be parsed."""
-    text = re.sub(r"(://[^/@:]*):[^/]*@", rf"\1:{_SECRET}@", text)
-    return re.sub(r"(?i)((?:pass|secret|token|key|credential|sas)[^=&]*=)[^&]*", rf"\1{_SECRET}", text)
+    text = re.sub(r"(?s)^((?:[A-Za-z][\w+.\-]*:)?/*).*@", rf"\1{_SECRET}@", text)
+    return re.sub(rf"(?i)((?:{_SECRET_NAMES})[^=&]*=)[^&]*", rf"\1{_SECRET}", text)
