@@ -113,6 +113,7 @@ class MemoryBackendStore(BackendStore):
         artifact_root: Under which new experiments keep artifacts; by default `./mlartifacts`.
         read_only: Refuse every write.
         create: Accepted and not needed.
+        creation_time: Of the experiment `Default`, in milliseconds; now by default.
 
     Raises:
         InvalidParameterValue: Something follows `memory://`.
@@ -125,6 +126,7 @@ class MemoryBackendStore(BackendStore):
         artifact_root: StoreURI | None = None,
         read_only: bool = False,
         create: bool = True,
+        creation_time: int | None = None,
     ) -> None:
         if uri != StoreURI(uri.scheme):
             raise InvalidParameterValue(
@@ -134,7 +136,8 @@ class MemoryBackendStore(BackendStore):
         self._lock = RLock()
         self._experiments: dict[str, _ExperimentRecord] = {}
         self._runs: dict[str, _RunRecord] = {}
-        self._create_experiment(DEFAULT_EXPERIMENT_NAME, self._locate, {}, clock.time_ns() // 1_000_000)
+        now = clock.time_ns() // 1_000_000 if creation_time is None else creation_time
+        self._create_experiment(DEFAULT_EXPERIMENT_NAME, self._locate, {}, now)
         self.created = True
 
     @property
@@ -146,12 +149,17 @@ class MemoryBackendStore(BackendStore):
             self._experiments.clear()
             self._runs.clear()
 
+    def next_experiment_id(self) -> str:
+        """The id that the next new experiment will get; for stores that use this one as their model."""
+        with self._lock:
+            return str(len(self._experiments))
+
     # Experiments
 
     def _create_experiment(self, name: str, locate: Callable[[str], str], tags: dict[str, str], time: int) -> str:
         with self._lock:
             self._require_free(name)
-            experiment_id = str(len(self._experiments))
+            experiment_id = self.next_experiment_id()
             entity = Experiment(
                 experiment_id,
                 name,

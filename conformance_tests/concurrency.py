@@ -113,8 +113,7 @@ class ConcurrencyTests(BackendSuite):
         assert {len(store.get_metric_history(run, key)) for key in keys[::100]} == {12}
 
     def test_log_same_param_in_threads_keeps_one_value(self, store: BackendStore, run: str) -> None:
-        """Of N concurrent values of a param one stays; those who logged another one are told, and nothing else of
-        theirs is written.
+        """Of N concurrent values of a param one stays; the others' batches are refused whole.
 
         Usual cause of failure: the check and the write are two steps.
         """

@@ -20,8 +20,8 @@ def find_weakenings(suite: type) -> list[str]:
         suite: A class that inherits tests from this package.
 
     Returns:
-        One sentence for each test that is overridden or removed without `xfail(reason=…, strict=True)`, and for each mark
-        that switches off a whole class.
+        One sentence for each test that is overridden or removed without `xfail(reason=…, strict=True)`, and for each
+        mark that switches off a whole class.
     """
     shipped = {name for base in suite.__mro__ if _is_shipped(base) for name in vars(base) if name.startswith("test_")}
     found = []

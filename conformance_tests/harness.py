@@ -80,8 +80,8 @@ class UriHarness(BackendHarness):
     """A place named by a URI, opened as any user would open it.
 
     Args:
-        template: A URI; `{tmp}` in it stands for `folder`. Without it all tests share one store, unless the store is not
-            persistent.
+        template: A URI; `{tmp}` in it stands for `folder`. Without it all tests share one store, unless the store is
+            not persistent.
         folder: An empty folder.
         artifact_root: Parent of artifact locations; `{tmp}` as above.
     """

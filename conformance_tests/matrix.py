@@ -7,6 +7,7 @@ writes them as JSON lines for whoever started it.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, TextIO
@@ -83,13 +84,12 @@ class SectionSummary:
 
 def summarize(name: str, records: Iterable[TestRecord]) -> SectionSummary:
     """Count records into a row."""
-    counts = dict.fromkeys(("passed", "failed", "skipped", "excluded"), 0)
-    reasons: dict[str, int] = {}
-    for record in records:
-        counts[record.outcome] += 1
-        if record.outcome in ("skipped", "excluded"):
-            reasons[record.reason] = reasons.get(record.reason, 0) + 1
-    return SectionSummary(name, **counts, reasons=reasons)
+    listed = list(records)
+    counts = Counter(record.outcome for record in listed)
+    reasons = Counter(record.reason for record in listed if record.outcome in ("skipped", "excluded"))
+    return SectionSummary(
+        name, counts["passed"], counts["failed"], counts["skipped"], counts["excluded"], dict(reasons)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,7 +204,7 @@ class MetricTests(BackendSuite):
     ) -> None:
         """The latest value is that of the greatest (step, timestamp, value), however and in whatever order it came.
 
-        NaN ranks just above 0. Usual cause of failure: the last one written wins, or a batch is compared with itself only.
+        NaN ranks just above 0. Usual cause of failure: the last one written wins, or a batch is compared with itself.
         """
         value, timestamp, step = latest
         for order in itertools.permutations(Metric("m", *point) for point in points):

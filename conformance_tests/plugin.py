@@ -1,7 +1,7 @@
 """The pytest plugin: options, the marker of requirements, the guard, the matrix.
 
-It is loaded into every pytest run of whoever has holdall installed, so it imports nothing that they may not need, and does
-nothing for tests that are not the suite's.
+It is loaded into every pytest run of whoever has holdall installed, so it imports nothing that they may not need, and
+does nothing for tests that are not the suite's.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--artifact-uri",
         dest=ARTIFACT_URI,
         metavar="URI",
-        help="run the artifact suite on the store at URI; {tmp} as above, without it each test gets a folder below the URI",
+        help="run the artifact suite on the store at URI; {tmp} as above; without it each test gets a folder below URI",
     )
     group.addoption(
         "--artifact-root",
@@ -76,26 +76,24 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Collector(stream), "holdall-conformance-collector")
 
 
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
+    """Refuse to collect a suite in which the guard itself was overridden, or all tests were switched off."""
+    if isinstance(obj, type) and collector.istestclass(obj, name) and _is_suite(obj):
+        weakened = [text for text in find_weakenings(obj) if GUARD_TEST in text or text.endswith("as a whole")]
+        if weakened:
+            raise collector.CollectError(f"{name} weakens the conformance suite: {'; '.join(weakened)}")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Guard the suites, label their tests, and drop the runs by URI that were not asked for."""
-    suites = {item.cls: None for item in items if isinstance(item, pytest.Function) and _is_suite(item.cls)}
-    for suite in suites:
-        _guard(suite)
+    """Label the tests of suites, and drop the runs by URI that were not asked for."""
     for item in items:
-        if isinstance(item, pytest.Function) and item.cls in suites:
+        if isinstance(item, pytest.Function) and _is_suite(item.cls):
             _label(item)
     _select_asked(config, items)
 
 
 def _is_suite(kind: type | None) -> bool:
     return kind is not None and any(base.__module__ in _BASES for base in kind.__mro__)
-
-
-def _guard(suite: type) -> None:
-    """Stop a run in which the guard itself was overridden, or a whole suite switched off."""
-    weakened = [text for text in find_weakenings(suite) if GUARD_TEST in text or text.endswith("as a whole")]
-    if weakened:
-        raise pytest.UsageError(f"{suite.__qualname__} weakens the conformance suite: {'; '.join(weakened)}")
 
 
 def _label(item: pytest.Function) -> None:
@@ -109,7 +107,7 @@ def _select_asked(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of the shipped concrete runs, keep those that an option asks for."""
     concrete = [item for item in items if _option_of(item) is not None]
     unasked = [item for item in concrete if not config.getoption(_option_of(item) or "")]
-    if concrete and len(unasked) == len(concrete):
+    if concrete and len(unasked) == len(concrete) and not hasattr(config, "workerinput"):
         raise pytest.UsageError("say what to test: --backend-uri URI, --artifact-uri URI, or both")
     if unasked:
         dropped = set(unasked)

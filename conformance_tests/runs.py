@@ -89,7 +89,7 @@ class RunTests(BackendSuite):
         assert store.get_run(run_id).info.user_id == "ada"
 
     def test_create_run_with_name_tag_takes_the_name_from_it(self, store: BackendStore, experiment: str) -> None:
-        """The tag `mlflow.runName` names the run; equal names agree, different ones are refused, empty ones count as none.
+        """The tag `mlflow.runName` names the run; equal names agree, different ones are refused.
 
         Usual cause of failure: one of the two wins in silence.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pytest
 
@@ -20,6 +21,7 @@ from holdall.conformance_tests.search_cases import (
 from holdall.conformance_tests.support import drain, refuses, requires, search_all, unique
 from holdall.stores import (
     BackendStore,
+    Experiment,
     ExperimentTag,
     InvalidParameterValue,
     Metric,
@@ -81,12 +83,13 @@ class RunSearchTests(BackendSuite):
         expected = [ids[letter] for letter in ORDERINGS[order_by].replace("*", tied)]
         assert _ids(search_all(store, experiment, order_by=order_by)) == expected
         for size in (1, 2, 5):
-            runs = drain(
-                lambda token, size=size: store.search_runs(  # type: ignore[misc]
-                    [experiment], max_results=size, order_by=order_by, page_token=token
-                )
-            )
-            assert _ids(runs) == expected
+            assert self.page_ids(store, experiment, order_by, size) == expected
+
+    def page_ids(self, store: BackendStore, experiment: str, order_by: Sequence[str], size: int) -> list[str]:
+        """Ids of all runs in order, page by page."""
+        return _ids(
+            drain(lambda token: store.search_runs([experiment], max_results=size, order_by=order_by, page_token=token))
+        )
 
     def test_search_runs_returns_runs_as_get_run_does(self, store: BackendStore, experiment: str) -> None:
         """A search returns whole runs.
@@ -102,7 +105,7 @@ class RunSearchTests(BackendSuite):
     def test_search_runs_with_pattern_matches_alike(
         self, store: BackendStore, experiment: str, run: str, value: str, pattern: str, operator: str, matches: bool
     ) -> None:
-        """`%` is any text, `_` one character, also a line end; nothing else is special; ILIKE folds case in all scripts.
+        """`%` is any text, `_` one character, line ends too; nothing else is special; ILIKE folds case in all scripts.
 
         Usual cause of failure: the database's own ILIKE, or a regular expression.
         """
@@ -370,7 +373,7 @@ class ExperimentSearchTests(BackendSuite):
             found = self.find(store, f"name LIKE '{salt}%' AND {clause}", ["name"])
             assert [experiment.experiment_id for experiment in found] == expected
 
-    def find(self, store: BackendStore, clause: str, order_by: list[str]) -> list[Run]:
+    def find(self, store: BackendStore, clause: str, order_by: list[str]) -> list[Experiment]:
         """All active experiments that a filter finds."""
         return list(store.search_experiments(filter_string=clause, order_by=order_by))
 
@@ -415,17 +418,20 @@ class ExperimentSearchTests(BackendSuite):
             whole = store.search_experiments(filter_string=query, order_by=order_by)
             assert sorted(found.name for found in whole) == names
             for size in (1, 2, 4, 9):
-                paged = drain(
-                    lambda token, size=size, order_by=order_by: store.search_experiments(  # type: ignore[misc]
-                        max_results=size, filter_string=query, order_by=order_by, page_token=token
-                    )
-                )
-                assert paged == whole
+                assert self.page_all(store, query, order_by, size) == whole
         page = store.search_experiments(max_results=4, filter_string=query, order_by=["name"])
         store.create_experiment(f"{salt}!")
         store.create_experiment(f"{salt}zz")
         rest = store.search_experiments(filter_string=query, order_by=["name"], page_token=page.token)
         assert [found.name for found in (*page, *rest)] == [*names, f"{salt}zz"]
+
+    def page_all(self, store: BackendStore, query: str, order_by: list[str], size: int) -> list[Experiment]:
+        """All experiments that a filter finds, page by page."""
+        return drain(
+            lambda token: store.search_experiments(
+                max_results=size, filter_string=query, order_by=order_by, page_token=token
+            )
+        )
 
     def test_search_experiments_by_default_gives_the_newest_first(self, store: BackendStore) -> None:
         """Without an order the latest created come first, equal times by id.

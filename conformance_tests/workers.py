@@ -2,8 +2,8 @@
 
     python -m holdall.conformance_tests.workers JOB URI ARTIFACT_ROOT [ARGUMENT …]
 
-`ARTIFACT_ROOT` may be empty. A job waits for a line on standard input before it starts, so that several can start at once,
-and prints what it has done, a line each, flushed at once.
+`ARTIFACT_ROOT` may be empty. A job waits for a line on standard input before it starts, so that several can start at
+once, and prints what it has done, a line each, flushed at once.
 """
 
 from __future__ import annotations

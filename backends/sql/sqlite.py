@@ -175,9 +175,9 @@ class _Connections:
 
     def writer(self) -> sqlite3.Connection:
         """The writing connection; hold `lock`."""
-        if self._writer is None:
-            self._writer = self._connect()
-        return self._writer
+        connection: sqlite3.Connection = self._writer or self._connect()
+        self._writer = connection
+        return connection
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Lend a reading connection; a database in memory has but one connection, for everything."""

@@ -4,8 +4,8 @@
 
 prints the figures. `full` is the scale at which releases are accepted; the default, `ci`, takes seconds.
 
-A scenario starts workers, which are this file run again as processes of their own. A worker says `ready`, waits for `go`,
-so that all begin at the same moment, and reports on its standard output.
+A scenario starts workers, which are this file run again as processes of their own. A worker says `ready`, waits for
+`go`, so that all begin at the same moment, and reports on its standard output.
 """
 
 from __future__ import annotations
@@ -105,13 +105,19 @@ def cold_start(folder: Path, trials: int) -> Outcome:
         outcome.count("succeeded", len(answers))
         told = [json.loads(answer) for answer in answers]
         outcome.expect(sum(item["created_store"] for item in told) == 1, f"trial {trial}: stores created: {told}")
-        outcome.expect(sum(item["created_experiment"] for item in told) == 1, f"trial {trial}: experiments created: {told}")
+        outcome.expect(
+            sum(item["created_experiment"] for item in told) == 1, f"trial {trial}: experiments created: {told}"
+        )
         with _open(database) as store:
             names = sorted(experiment.name for experiment in store.search_experiments(ViewType.ALL))
             outcome.expect(names == ["Default", EXPERIMENT], f"trial {trial}: experiments {names}")
             runs = store.search_runs([item["experiment_id"] for item in told])
-            outcome.expect({run.info.run_id for run in runs} == {item["run_id"] for item in told}, f"trial {trial}: runs differ")
-            outcome.expect({run.info.experiment_id for run in runs} == {_experiment_id(store)}, f"trial {trial}: ids differ")
+            outcome.expect(
+                {run.info.run_id for run in runs} == {item["run_id"] for item in told}, f"trial {trial}: runs differ"
+            )
+            outcome.expect(
+                {run.info.experiment_id for run in runs} == {_experiment_id(store)}, f"trial {trial}: ids differ"
+            )
         outcome.expect(integrity(database) == "ok", f"trial {trial}: {integrity(database)}")
     return outcome
 
@@ -124,7 +130,12 @@ def _work_open(database: str) -> None:
             experiment_id, created = _experiment_id(store), False
         run_id = store.create_run(experiment_id).info.run_id
         store.log_metric(run_id, Metric("m", 1.0, 1))
-    answer = {"created_store": store.created, "created_experiment": created, "experiment_id": experiment_id, "run_id": run_id}
+    answer = {
+        "created_store": store.created,
+        "created_experiment": created,
+        "experiment_id": experiment_id,
+        "run_id": run_id,
+    }
     _say(json.dumps(answer))
 
 
@@ -197,7 +208,13 @@ def _call_run(store: BackendStore, run_id: str, number: int) -> None:
     store.create_run("0", tags=[RunTag("parent", run_id), RunTag("call", str(number))])
 
 
-_CALLS: Sequence[Callable[[BackendStore, str, int], None]] = (_call_metric, _call_param, _call_tag, _call_batch, _call_run)
+_CALLS: Sequence[Callable[[BackendStore, str, int], None]] = (
+    _call_metric,
+    _call_param,
+    _call_tag,
+    _call_batch,
+    _call_run,
+)
 
 
 def _batch(number: int) -> tuple[list[Metric], list[Param], list[RunTag]]:
@@ -228,7 +245,9 @@ def _check_calls(store: BackendStore, run: Run, calls: int, outcome: Outcome, wh
         metrics, params, tags = _batch(number)
         whole = points.issuperset((metric.step, metric.value) for metric in metrics)
         whole = whole and all(data.params.get(item.key) == item.value for item in params)
-        outcome.expect(whole and all(data.tags.get(item.key) == item.value for item in tags), f"{when}: part of batch {number}")
+        outcome.expect(
+            whole and all(data.tags.get(item.key) == item.value for item in tags), f"{when}: part of batch {number}"
+        )
     keys = [key for key in (*data.params, *data.tags) if key.startswith("batch/")]
     outcome.expect(len(keys) == 20 * len(seen[3]), f"{when}: params or tags of a batch without its metrics")
     outcome.expect(len(points) == BATCH * len(seen[3]), f"{when}: part of a batch")
@@ -315,7 +334,9 @@ def _check_load(store: BackendStore, run_id: str, total: int, outcome: Outcome) 
     tags = {tag.key: tag.value for _, _, items in batches for tag in items}
     found = {key: value for key, value in run.data.tags.items() if key.startswith("batch/")}
     outcome.expect(found == tags, "tags of the shared run differ")
-    outcome.expect(run.data.metrics == {"single": (total - 1) / 7, "batch": (total - 1) / 7}, f"latest: {run.data.metrics}")
+    outcome.expect(
+        run.data.metrics == {"single": (total - 1) / 7, "batch": (total - 1) / 7}, f"latest: {run.data.metrics}"
+    )
     own = store.search_runs([run.info.experiment_id], "tags.number != ''", max_results=50000)
     outcome.expect(sorted(int(item.data.tags["number"]) for item in own) == list(every), "runs are missing or double")
     for item in own:

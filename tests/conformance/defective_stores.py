@@ -452,5 +452,5 @@ def _suite(kind: type[Undamaged]) -> type[BackendStoreSuite]:
     return type(f"Test{kind.__name__}", (BackendStoreSuite,), {"harness": harness, "__module__": __name__})
 
 
-for _kind in (Undamaged, *DEFECTS):
-    globals()[f"Test{_kind.__name__}"] = _suite(_kind)
+TestUndamaged = _suite(Undamaged)
+globals().update({f"Test{defect.__name__}": _suite(defect) for defect in DEFECTS})

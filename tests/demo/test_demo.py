@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +100,16 @@ def test_run_demo_in_memory_says_that_nothing_stays(folder: Path) -> None:
     out = run_demo("--store", "memory://", "--artifacts", "kept")
     assert "Leaderboard" in out
     assert "lives in memory" in out
+
+
+def test_run_demo_without_matplotlib_says_what_to_install_and_touches_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = CliRunner().invoke(app, ["demo", "--quick"])
+    assert result.exit_code == 1
+    assert "holdall[client-extras]" in result.stderr
+    assert list(folder.iterdir()) == []
 
 
 def test_select_experiment_with_other_artifact_location_takes_the_next_name() -> None:

@@ -32,19 +32,14 @@ __all__ = [
 FIXTURES = Path(__file__).with_name("fixtures")
 
 
-class ExperimentTimes(TypedDict):
-    """Times of an experiment that its writer chose."""
-
-    creation_time: int | None
-    last_update_time: int | None
-
-
-class ExperimentSnapshot(ExperimentTimes):
+class ExperimentSnapshot(TypedDict):
     """An experiment, its id apart."""
 
     name: str
     artifact_location: str
     lifecycle_stage: str
+    creation_time: int | None
+    last_update_time: int | None
     tags: dict[str, str]
 
 
@@ -133,10 +128,11 @@ def anonymous(state: Snapshot) -> tuple[list[ExperimentSnapshot], list[RunSnapsh
     """
     names = {experiment_id: experiment["name"] for experiment_id, experiment in state["experiments"].items()}
     refs = {run_id: run["tags"]["ref"] for run_id, run in state["runs"].items()}
-    experiments = [
-        experiment | ExperimentTimes(creation_time=None, last_update_time=None)
-        for experiment in state["experiments"].values()
-    ]
+    experiments: list[ExperimentSnapshot] = []
+    for experiment in state["experiments"].values():
+        timeless = experiment.copy()
+        timeless["creation_time"] = timeless["last_update_time"] = None
+        experiments.append(timeless)
     runs: list[RunSnapshot] = []
     for run_id, run in state["runs"].items():
         parent = run["tags"].get("mlflow.parentRunId")
