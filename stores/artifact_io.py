@@ -148,6 +148,7 @@ class ArtifactReader(io.RawIOBase):
         super().__init__()
         self._opener = opener
         self._path = path
+        self._stream: ByteSource = io.BytesIO()  # until there is one: an unfinished reader is closed as well
         opened = opener(0)
         self._stream = opened.stream
         self._stream_position = self._position = 0

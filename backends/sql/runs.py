@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from holdall.backends.sql import inputs, metrics
 from holdall.backends.sql.database import Row, Session
 from holdall.backends.sql.experiments import ExperimentRows, numeric_id
-from holdall.backends.sql.schema import params, runs, tags
+from holdall.backends.sql.schema import experiments, params, runs, tags
 from holdall.backends.sql.statements import Statement
 from holdall.stores.entities import LifecycleStage, Param, Run, RunData, RunInfo, RunInputs, RunStatus
 from holdall.stores.names import RUN_NAME_TAG
@@ -75,6 +75,16 @@ _SET_STAGE = Statement(
     ),
     "stage",
     "time",
+    "id",
+)
+
+
+_LAST_UPDATE_OF_EXPERIMENT = Statement(
+    lambda _: (
+        sa.select(experiments.c.last_update_time)
+        .select_from(runs.join(experiments, experiments.c.experiment_id == runs.c.experiment_id))
+        .where(_ID)
+    ),
     "id",
 )
 
@@ -214,9 +224,10 @@ class RunRows:
         return self.info(session, run_id)
 
     def delete(self, session: Session, run_id: str, time: int) -> None:
-        """Mark an active run deleted."""
+        """Mark an active run deleted, at another time than the one that marks the deletion of its experiment."""
         if self.info(session, run_id).lifecycle_stage == LifecycleStage.ACTIVE:
-            session.run(_SET_STAGE, LifecycleStage.DELETED.value, time, run_id)
+            (marked,) = session.one(_LAST_UPDATE_OF_EXPERIMENT, run_id) or (None,)
+            session.run(_SET_STAGE, LifecycleStage.DELETED.value, time + 1 if time == marked else time, run_id)
 
     def restore(self, session: Session, run_id: str) -> None:
         """Mark a deleted run active."""

@@ -207,13 +207,19 @@ class _Connections:
 
 
 class SqliteDatabase(Database):
-    """An SQLite file, or a database in memory that all threads of the store share."""
+    """An SQLite file, or a database in memory that all threads of the store share.
+
+    Attributes:
+        path: The file, or None for a database in memory.
+        may_create: Whether a missing file is created; off once the store is open, when a file that is gone is an error.
+    """
 
     def __init__(self, path: str | None, options: _Options, *, read_only: bool) -> None:
         self.dialect = SqliteDialect()
         self.path = path
         self._options = options
         self._read_only = read_only
+        self.may_create = not read_only
         self._immutable: tuple[object, ...] | None = None
         self._connections = self._new_connections()
 
@@ -238,17 +244,21 @@ class SqliteDatabase(Database):
             uri=True,
             cached_statements=256,
         )
-        connection.create_function("holdall_ilike", 2, _ilike, deterministic=True)
-        connection.execute("PRAGMA case_sensitive_like=ON")
-        connection.execute(f"PRAGMA synchronous={self._options.synchronous}")
-        connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute("PRAGMA cache_size=-16000")
+        try:
+            connection.create_function("holdall_ilike", 2, _ilike, deterministic=True)
+            connection.execute("PRAGMA case_sensitive_like=ON")
+            connection.execute(f"PRAGMA synchronous={self._options.synchronous}")
+            connection.execute("PRAGMA temp_store=MEMORY")
+            connection.execute("PRAGMA cache_size=-16000")
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     def _mode(self) -> str:
         """How to open the file. Reading a WAL database that nobody writes to would create files beside it."""
         if not self._read_only:
-            return "mode=rwc"
+            return "mode=rwc" if self.may_create else "mode=rw"
         self._immutable = self._stamp() if self._is_quiet_wal() else None
         return "mode=ro&immutable=1" if self._immutable else "mode=ro"
 
@@ -270,19 +280,26 @@ class SqliteDatabase(Database):
             try:
                 return work(Session(self.dialect, cursor))
             finally:
-                cursor.execute("ROLLBACK")
+                if connection.in_transaction:
+                    cursor.execute("ROLLBACK")
 
-        try:
-            while True:
-                here = self._here()
-                seen = self._immutable
+        while True:
+            here = self._here()
+            seen = self._immutable
+            try:
                 result = here.read(transaction)
-                if self._immutable is None or (seen == self._immutable == self._stamp()):
+            except (sqlite3.Error, exc.TimeoutError) as error:
+                if self._still_is(seen):
+                    raise self.dialect.translate(error) from error
+            else:
+                if self._still_is(seen):
                     return result
-                if seen is not None:  # a writer came by while the file was taken for unchanging: look again
-                    here.forget_readers()
-        except (sqlite3.Error, exc.TimeoutError) as error:
-            raise self.dialect.translate(error) from error
+            if seen is not None:
+                here.forget_readers()
+
+    def _still_is(self, seen: tuple[object, ...] | None) -> bool:
+        """Whether the file is what it was opened as: a writer may come to one that was taken for unchanging."""
+        return self._immutable is None or (seen == self._immutable == self._stamp())
 
     def write(self, work: Callable[[Session], T]) -> T:
         here = self._here()
@@ -319,9 +336,8 @@ class SqliteDatabase(Database):
             (number,) = connection.execute("PRAGMA synchronous").fetchone()
             return {
                 "SQLite": sqlite3.sqlite_version,
-                "journal": "wal"
-                if self._immutable
-                else _journal_mode(connection),  # an immutable one is said to be none
+                # SQLite says "delete" of what it was told is immutable.
+                "journal": "wal" if self._immutable else _journal_mode(connection),
                 "synchronous": _SYNCHRONOUS[number],
             }
 
@@ -387,6 +403,7 @@ class SqliteBackendStore(SqlBackendStore):
             super().__init__(uri, database, artifact_root=artifact_root, read_only=read_only)
             self._sqlite = database
             self._schema = self._open(database, create=create and not read_only)
+            database.may_create = False
         except BaseException:
             database.close()
             raise

@@ -31,7 +31,9 @@ class HoldallGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the arguments name."""
         try:
-            return super().invoke(ctx)
+            result: object = super().invoke(ctx)
+            sys.stdout.flush()  # here a closed pipe is noticed quietly, at exit it is not
+            return result
         except BrokenPipeError:  # the reader, such as `head`, has had enough
             _silence_output()
             raise typer.Exit(FAILURE) from None
