@@ -40,10 +40,9 @@ _UPSERT_LATEST = Statement(
 )
 _LATEST_COLUMNS = (
     latest_metrics.c.key,
-    latest_metrics.c.value,
+    sa.case((latest_metrics.c.is_nan, sa.null()), else_=latest_metrics.c.value).label("value"),
     latest_metrics.c.timestamp,
     latest_metrics.c.step,
-    latest_metrics.c.is_nan,
 )
 _SELECT_LATEST = Statement(
     lambda _: sa.select(*_LATEST_COLUMNS).where(latest_metrics.c.run_uuid == sa.bindparam("id")), "id"
@@ -63,9 +62,9 @@ def stored_value(value: float) -> float:
     return max(-_LARGEST, min(_LARGEST, value)) if math.isinf(value) else value
 
 
-def value_of(stored: float, is_nan: object) -> float:
-    """The number that a table keeps as (`stored`, `is_nan`)."""
-    if is_nan:
+def value_of(stored: float | None) -> float:
+    """The number that a table keeps as `stored`, read as None where it is marked NaN."""
+    if stored is None:
         return _NAN
     if stored >= _LARGEST:
         return math.inf
@@ -112,11 +111,11 @@ def _by_run(rows: Iterable[Row]) -> tuple[dict[str, Values], dict[str, Points]]:
     values: dict[str, Values] = {}
     points: dict[str, Points] = {}
     current, of_run, places = None, Values(), Points()
-    for run_id, key, stored, timestamp, step, is_nan in rows:
+    for run_id, key, stored, timestamp, step in rows:
         if run_id != current:
             of_run, places = values.setdefault(run_id, {}), points.setdefault(run_id, {})
             current = run_id
-        of_run[key] = stored if -_LARGEST < stored < _LARGEST and not is_nan else value_of(stored, is_nan)
+        of_run[key] = stored if stored is not None and -_LARGEST < stored < _LARGEST else value_of(stored)
         places[key] = (timestamp or 0, step)
     return values, points
 
@@ -135,9 +134,12 @@ def history(session: Session, query: HistoryQuery) -> list[Metric]:
         assert isinstance(value, int | float)
         bounds: Sequence[object] = (timestamp, step, stored_value(value), bool(is_nan))
         select = select.where(sa.tuple_(*place) > sa.tuple_(*map(sa.literal, bounds)), metrics.c.timestamp >= timestamp)
-    return [_point(query.key, row) for row in session.search(select)]
-
-
-def _point(key: str, row: Row) -> Metric:
-    timestamp, step, stored, is_nan = row
-    return Metric(key, value_of(stored, is_nan), timestamp, step)
+    return [
+        Metric(
+            query.key,
+            stored if -_LARGEST < stored < _LARGEST and not is_nan else value_of(None if is_nan else stored),
+            timestamp,
+            step,
+        )
+        for timestamp, step, stored, is_nan in session.search(select)
+    ]
