@@ -117,5 +117,13 @@ class Database(ABC):
         """
 
     @abstractmethod
+    def run(self, statement: Statement, *values: object) -> int:
+        """Run one statement as a transaction of its own; how many rows it changed.
+
+        Raises:
+            HoldallError: What a driver's error means.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Give back all connections."""

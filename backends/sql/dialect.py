@@ -28,12 +28,26 @@ class SqlDialect(ABC):
     sqlalchemy: Dialect
 
     @abstractmethod
-    def insert_or_ignore(self, table: sa.Table, columns: Sequence[str]) -> Insert:
-        """Insert a row unless one with its key is there."""
+    def insert_or_ignore(
+        self, table: sa.Table, columns: Sequence[str], *, when: sa.ColumnElement[bool] | None = None
+    ) -> Insert:
+        """Insert a row unless one with its key is there.
+
+        Args:
+            table: The table.
+            columns: Columns given, as parameters of the same names.
+            when: Insert only if this holds.
+        """
 
     @abstractmethod
     def upsert(
-        self, table: sa.Table, columns: Sequence[str], key: Sequence[str], newer_by: Sequence[str] = ()
+        self,
+        table: sa.Table,
+        columns: Sequence[str],
+        key: Sequence[str],
+        *,
+        newer_by: Sequence[str] = (),
+        when: sa.ColumnElement[bool] | None = None,
     ) -> Insert:
         """Insert a row, or overwrite the one with its key.
 
@@ -42,6 +56,7 @@ class SqlDialect(ABC):
             columns: Columns given, as parameters of the same names.
             key: Those that identify the row.
             newer_by: Overwrite only if the new row is greater by these columns, the most significant first.
+            when: Insert or overwrite only if this holds.
         """
 
     @abstractmethod

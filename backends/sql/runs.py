@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from holdall.stores.entities import LifecycleStage, Param, Run, RunData, RunInfo
 from holdall.stores.names import RUN_NAME_TAG
 from holdall.stores.rules import check_params, require_active_run, run_artifact_uri, run_not_found, tag_not_found
 
-__all__ = ["COLUMNS", "RunRows"]
+__all__ = ["COLUMNS", "INSERT_PARAM_OF_ACTIVE_RUN", "UPSERT_TAG_OF_ACTIVE_RUN", "RunRows"]
 
 COLUMNS = (
     runs.c.run_uuid,
@@ -114,6 +115,19 @@ _SELECT_TAGS, _SELECT_TAGS_OF_MANY = _values_of(tags), _values_of_many(tags)
 _VALUE_COLUMNS = ("run_uuid", "key", "value")
 _INSERT_PARAM = Statement(lambda dialect: dialect.insert_or_ignore(params, _VALUE_COLUMNS), *_VALUE_COLUMNS)
 _UPSERT_TAG = Statement(lambda dialect: dialect.upsert(tags, _VALUE_COLUMNS, ("run_uuid", "key")), *_VALUE_COLUMNS)
+_IS_ACTIVE = (
+    sa.select(sa.literal_column("1")).where(_ID, runs.c.lifecycle_stage == sa.literal_column("'active'")).exists()
+)
+INSERT_PARAM_OF_ACTIVE_RUN = Statement(
+    lambda dialect: dialect.insert_or_ignore(params, _VALUE_COLUMNS, when=_IS_ACTIVE), *_VALUE_COLUMNS, "id"
+)
+"""Changes no row if there is something to decide: the run is not active, or the param is known."""
+
+UPSERT_TAG_OF_ACTIVE_RUN = Statement(
+    lambda dialect: dialect.upsert(tags, _VALUE_COLUMNS, ("run_uuid", "key"), when=_IS_ACTIVE), *_VALUE_COLUMNS, "id"
+)
+"""Changes no row if the run is not active."""
+
 _DELETE_TAG = Statement(
     lambda _: sa.delete(tags).where(tags.c.run_uuid == sa.bindparam("id"), tags.c.key == sa.bindparam("tag")),
     "id",
@@ -236,7 +250,8 @@ class RunRows:
 
     def write_params(self, session: Session, run_id: str, fresh: Sequence[Param]) -> None:
         """Insert params; raises if one would change. The usual case, all of them new, takes one statement."""
-        rows = sorted((run_id, param.key, param.value) for param in fresh)
+        rows = [(run_id, param.key, param.value) for param in fresh]
+        rows.sort(key=itemgetter(1))
         inserted = session.run(_INSERT_PARAM, *rows[0]) if len(rows) == 1 else session.run_many(_INSERT_PARAM, rows)
         if inserted != len(rows):
             check_params(run_id, dict(session.all(_SELECT_PARAMS, run_id)), fresh)

@@ -24,6 +24,7 @@ from sqlalchemy.sql.selectable import FromClause, Join
 from holdall.backends.sql import opening
 from holdall.backends.sql.database import Database, Session
 from holdall.backends.sql.dialect import SqlDialect
+from holdall.backends.sql.statements import Statement
 from holdall.backends.sql.store import SqlBackendStore
 from holdall.stores.capabilities import Capabilities
 from holdall.stores.errors import (
@@ -66,14 +67,21 @@ class SqliteDialect(SqlDialect):
         self.name = "sqlite"
         self.sqlalchemy = sqlite.dialect()
 
-    def insert_or_ignore(self, table: sa.Table, columns: Sequence[str]) -> Insert:
-        insert = sqlite.insert(table).values({column: sa.bindparam(column) for column in columns})
-        return insert.on_conflict_do_nothing()
+    def insert_or_ignore(
+        self, table: sa.Table, columns: Sequence[str], *, when: sa.ColumnElement[bool] | None = None
+    ) -> Insert:
+        return _insert(table, columns, when).on_conflict_do_nothing()
 
     def upsert(
-        self, table: sa.Table, columns: Sequence[str], key: Sequence[str], newer_by: Sequence[str] = ()
+        self,
+        table: sa.Table,
+        columns: Sequence[str],
+        key: Sequence[str],
+        *,
+        newer_by: Sequence[str] = (),
+        when: sa.ColumnElement[bool] | None = None,
     ) -> Insert:
-        insert = sqlite.insert(table).values({column: sa.bindparam(column) for column in columns})
+        insert = _insert(table, columns, when)
         changed = {column: insert.excluded[column] for column in columns if column not in key}
         newer = None
         if newer_by:
@@ -131,6 +139,13 @@ class SqliteDialect(SqlDialect):
         return InternalError(
             f"The SQLite database failed ({getattr(error, 'sqlite_errorname', type(error).__name__)})."
         )
+
+
+def _insert(table: sa.Table, columns: Sequence[str], when: sa.ColumnElement[bool] | None) -> sqlite.Insert:
+    given: dict[str, sa.BindParameter[Any]] = {column: sa.bindparam(column) for column in columns}
+    if when is None:
+        return sqlite.insert(table).values(given)
+    return sqlite.insert(table).from_select(list(columns), sa.select(*given.values()).where(when))
 
 
 class _Options:
@@ -315,6 +330,14 @@ class SqliteDatabase(Database):
                         cursor.execute("ROLLBACK")
                     raise
                 return result
+        except sqlite3.Error as error:
+            raise self.dialect.translate(error) from error
+
+    def run(self, statement: Statement, *values: object) -> int:
+        here = self._here()
+        try:
+            with here.lock:  # outside a transaction, SQLite makes one of a statement
+                return Session(self.dialect, here.writer().cursor()).run(statement, *values)
         except sqlite3.Error as error:
             raise self.dialect.translate(error) from error
 

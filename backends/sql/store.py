@@ -8,7 +8,7 @@ from holdall.backends.sql import inputs as input_rows
 from holdall.backends.sql import metrics as metric_rows
 from holdall.backends.sql.database import Database, Session
 from holdall.backends.sql.experiments import ExperimentRows
-from holdall.backends.sql.runs import RunRows
+from holdall.backends.sql.runs import INSERT_PARAM_OF_ACTIVE_RUN, UPSERT_TAG_OF_ACTIVE_RUN, RunRows
 from holdall.backends.sql.search import search_experiments, search_runs
 from holdall.stores.backend import BackendStore
 from holdall.stores.entities import (
@@ -20,7 +20,9 @@ from holdall.stores.entities import (
     Run,
     RunInfo,
     RunStatus,
+    RunTag,
 )
+from holdall.stores.names import RUN_NAME_TAG
 from holdall.stores.queries import ExperimentQuery, HistoryQuery, RunQuery
 from holdall.stores.uri import StoreURI
 
@@ -116,6 +118,15 @@ class SqlBackendStore(BackendStore):
             metric_rows.write_one(session, run_id, metric)
 
         self._database.write(work)
+
+    def _log_param(self, run_id: str, param: Param) -> None:
+        if self._database.run(INSERT_PARAM_OF_ACTIVE_RUN, run_id, param.key, param.value, run_id) != 1:
+            self._log_batch(run_id, [], [param], {})
+
+    def _set_tag(self, run_id: str, tag: RunTag) -> None:
+        renames = tag.key == RUN_NAME_TAG
+        if renames or self._database.run(UPSERT_TAG_OF_ACTIVE_RUN, run_id, tag.key, tag.value, run_id) != 1:
+            self._log_batch(run_id, [], [], {tag.key: tag.value})
 
     def _delete_tag(self, run_id: str, key: str) -> None:
         self._database.write(lambda session: self._runs.delete_tag(session, run_id, key))
