@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -187,6 +188,7 @@ class _Connections:
         self._connect = connect
         self._writer: sqlite3.Connection | None = None
         self._readers = None if shared else pool.QueuePool(connect, pool_size=8, max_overflow=56, reset_on_return=None)
+        _OPEN.add(self)
 
     def writer(self) -> sqlite3.Connection:
         """The writing connection; hold `lock`."""
@@ -221,6 +223,24 @@ class _Connections:
                 self._writer = None
 
 
+_OPEN: weakref.WeakSet[_Connections] = weakref.WeakSet()
+_held: list[threading.Lock] = []
+
+
+def _hold_writers() -> None:
+    """Let no thread be inside SQLite with a write while the process forks: the child could never use SQLite again."""
+    _held.extend(connections.lock for connections in list(_OPEN) if connections.lock.acquire(timeout=5))
+
+
+def _release_writers() -> None:
+    while _held:
+        _held.pop().release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold_writers, after_in_parent=_release_writers, after_in_child=_release_writers)
+
+
 class SqliteDatabase(Database):
     """An SQLite file, or a database in memory that all threads of the store share.
 
@@ -242,8 +262,8 @@ class SqliteDatabase(Database):
         return _Connections(self._connect, shared=self.path is None)
 
     def _here(self) -> _Connections:
-        """This process's connections: those inherited through a fork must not be used."""
-        if self._connections.pid != os.getpid():
+        """This process's connections: those to a file that were inherited through a fork must not be used."""
+        if self.path is not None and self._connections.pid != os.getpid():
             self._connections = self._new_connections()
         return self._connections
 
