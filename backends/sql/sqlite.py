@@ -417,7 +417,7 @@ class SqliteBackendStore(SqlBackendStore):
     `journal_mode` (`wal`, or `delete` for disks that WAL does not work on, such as network ones).
 
     **Threads and processes.** Any number of both, on one machine, also when they open the same new file at once.
-    Readers never wait for writers. Writers wait for each other.
+    Readers never wait for writers. Writers wait for each other. A process may fork, and go on on both sides.
 
     **Durability.** With WAL and `synchronous=normal` what a call wrote survives `kill -9` of any process once the call
     has returned. A power failure may lose the last calls, never the file's consistency; with `synchronous=full` it
