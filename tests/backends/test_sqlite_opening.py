@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -271,3 +273,24 @@ def test_close_last_store_leaves_one_file(tmp_path: Path) -> None:
             with pytest.raises(ReadOnly):
                 reader.delete_experiment("0")
     assert [path.name for path in tmp_path.iterdir()] == ["a.db"]
+
+
+def test_connect_after_the_file_is_gone_makes_no_empty_one(tmp_path: Path) -> None:
+    """A new connection of an open store must not replace a deleted database by an empty one."""
+    database = tmp_path / "runs.db"
+    with open_backend_store(f"sqlite:///{database}") as store:
+        for file in tmp_path.glob("runs.db*"):
+            file.unlink()
+        barrier = threading.Barrier(12, timeout=30)
+
+        def read(_: int) -> str:
+            barrier.wait()
+            try:
+                return store.get_experiment("0").name
+            except HoldallError as error:
+                return error.error_code
+
+        with ThreadPoolExecutor(12) as threads:
+            answers = set(threads.map(read, range(12)))
+        assert answers <= {"Default", "INVALID_PARAMETER_VALUE"}
+        assert not database.exists()

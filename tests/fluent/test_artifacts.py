@@ -125,8 +125,10 @@ def test_log_figure_of_matplotlib_writes_format_by_ending(run: holdall.ActiveRun
         holdall.log_figure(figure.axes[0], "axes.png")
 
 
+@pytest.mark.extras
 def test_log_figure_of_plotly_writes_html(run: holdall.ActiveRun) -> None:
-    go = pytest.importorskip("plotly.graph_objects")
+    import plotly.graph_objects as go
+
     figure = go.Figure(go.Scatter(y=[1, 2]))
     holdall.log_figure(figure, "curve.html")
     html = read(run, "curve.html").decode()
@@ -339,7 +341,6 @@ def test_log_table_as_parquet_without_package_says_what_to_install(
 
 @pytest.mark.extras
 def test_log_table_as_parquet_appends_rows(run: holdall.ActiveRun) -> None:
-    pytest.importorskip("pyarrow", reason="pyarrow is no dependency of any extra")
     import pandas as pd
 
     holdall.log_table({"id": ["001"], "score": [0.5]}, "t.parquet")
