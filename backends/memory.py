@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-import time as clock
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
 
+from holdall.backends.memory_models import ModelShelf
 from holdall.stores.backend import BackendStore
 from holdall.stores.capabilities import Capabilities
+from holdall.stores.clock import now_ms
 from holdall.stores.entities import (
     Dataset,
     DatasetInput,
     Experiment,
     ExperimentTag,
     LifecycleStage,
+    LoggedModel,
+    LoggedModelInput,
+    LoggedModelMetric,
+    LoggedModelOutput,
+    LoggedModelStatus,
     Metric,
     Param,
     Run,
     RunData,
     RunInfo,
     RunInputs,
+    RunOutputs,
     RunStatus,
 )
 from holdall.stores.errors import InvalidParameterValue
+from holdall.stores.logged_models import LoggedModelStore
 from holdall.stores.names import DEFAULT_EXPERIMENT_NAME, RUN_NAME_TAG
 from holdall.stores.points import history_key, latest_by_key
-from holdall.stores.queries import ExperimentQuery, HistoryQuery, RunQuery
+from holdall.stores.queries import ExperimentQuery, HistoryQuery, LoggedModelQuery, RunQuery
 from holdall.stores.rules import (
     check_params,
     experiment_exists,
+    model_artifact_location,
     require_active_experiment,
     require_active_run,
     require_experiment,
@@ -70,6 +79,8 @@ class _RunRecord:
         params: Value by key.
         tags: Value by key.
         inputs: Dataset uses by (name, digest).
+        model_inputs: Uses of models by their id.
+        model_outputs: Models made, by their id.
         deleted_with_experiment: Whether the deletion of its experiment deleted it, so that restoring that restores it.
     """
 
@@ -79,6 +90,8 @@ class _RunRecord:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     inputs: dict[tuple[str, str], DatasetInput] = field(default_factory=dict)
+    model_inputs: dict[str, LoggedModelInput] = field(default_factory=dict)
+    model_outputs: dict[str, LoggedModelOutput] = field(default_factory=dict)
     deleted_with_experiment: bool = False
 
     def as_run(self) -> Run:
@@ -89,11 +102,12 @@ class _RunRecord:
             tags=dict(self.tags),
             metric_points={key: (metric.timestamp, metric.step) for key, metric in self.latest.items()},
         )
-        return Run(self.info, data, RunInputs(tuple(self.inputs.values())))
+        inputs = RunInputs(tuple(self.inputs.values()), tuple(self.model_inputs.values()))
+        return Run(self.info, data, inputs, RunOutputs(tuple(self.model_outputs.values())))
 
 
-class MemoryBackendStore(BackendStore):
-    """Experiments and runs in the memory of this process, for tests and examples.
+class MemoryBackendStore(BackendStore, LoggedModelStore):
+    """Experiments, runs and logged models in the memory of this process, for tests and examples.
 
     **Identity.** Each `memory://` that is opened is a new store of its own, holding the experiment `Default` with id
     `0`. There is nothing to find again, so `create` makes no difference; a read-only one stays empty.
@@ -106,7 +120,7 @@ class MemoryBackendStore(BackendStore):
 
     **Durability.** None: the data is gone when the store is closed or the process ends.
 
-    **Not promised.** Speed: searches look at every run of the experiments named, and sort what they find.
+    **Not promised.** Speed: searches look at every run or model of the experiments named, and sort what they find.
 
     Args:
         uri: `memory://` and nothing after it.
@@ -136,18 +150,22 @@ class MemoryBackendStore(BackendStore):
         self._lock = RLock()
         self._experiments: dict[str, _ExperimentRecord] = {}
         self._runs: dict[str, _RunRecord] = {}
-        now = clock.time_ns() // 1_000_000 if creation_time is None else creation_time
+        self._models = ModelShelf()
+        now = now_ms() if creation_time is None else creation_time
         self._create_experiment(DEFAULT_EXPERIMENT_NAME, self._locate, {}, now)
         self.created = True
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(persistent=False, multi_process=False, crash_safe=False, concurrent_creation=False)
+        return Capabilities(
+            persistent=False, multi_process=False, crash_safe=False, concurrent_creation=False, logged_models=True
+        )
 
     def _close(self) -> None:
         with self._lock:
             self._experiments.clear()
             self._runs.clear()
+            self._models.clear()
 
     def next_experiment_id(self) -> str:
         """The id that the next new experiment will get; for stores that use this one as their model."""
@@ -352,6 +370,67 @@ class MemoryBackendStore(BackendStore):
             points = record.metrics.get(query.key, {})
             places = sorted(place for place in points if query.after is None or place > query.after)
             return [points[place] for place in places[: query.limit]]
+
+    # Logged models
+
+    def _create_logged_model(self, model: LoggedModel) -> LoggedModel:
+        with self._lock:
+            experiment = self._writable_experiment(model.experiment_id).entity
+            location = model_artifact_location(experiment.artifact_location, model.model_id)
+            return self._models.add(replace(model, artifact_location=location))
+
+    def _get_logged_model(self, model_id: str) -> LoggedModel | None:
+        with self._lock:
+            return self._models.get(model_id)
+
+    def _finalize_logged_model(self, model_id: str, status: LoggedModelStatus, time: int) -> LoggedModel:
+        with self._lock:
+            return self._models.finalize(model_id, status, time)
+
+    def _delete_logged_model(self, model_id: str, time: int) -> None:
+        with self._lock:
+            self._models.delete(model_id, time)
+
+    def _log_logged_model_data(self, model_id: str, params: dict[str, str], tags: dict[str, str]) -> None:
+        with self._lock:
+            self._models.log_data(model_id, params, tags)
+
+    def _delete_logged_model_tag(self, model_id: str, key: str) -> None:
+        with self._lock:
+            self._models.delete_tag(model_id, key)
+
+    def _search_logged_models(self, query: LoggedModelQuery) -> list[LoggedModel]:
+        with self._lock:
+            return self._models.search(query)
+
+    def _log_model_metrics(
+        self,
+        model_id: str,
+        run_id: str,
+        metrics: Sequence[Metric],
+        dataset_name: str | None,
+        dataset_digest: str | None,
+    ) -> None:
+        with self._lock:
+            self._models.require(model_id)
+            self._log_batch(run_id, metrics, [], {})
+            self._models.log_metrics(
+                model_id,
+                [
+                    LoggedModelMetric(
+                        point.key, point.value, point.timestamp, point.step, run_id, dataset_name, dataset_digest
+                    )
+                    for point in metrics
+                ],
+            )
+
+    def _link_models(self, run_id: str, inputs: Sequence[str], outputs: Mapping[str, int]) -> None:
+        with self._lock:
+            record = self._writable_run(run_id)
+            for model_id in inputs:
+                record.model_inputs.setdefault(model_id, LoggedModelInput(model_id))
+            for model_id, step in outputs.items():
+                record.model_outputs.setdefault(model_id, LoggedModelOutput(model_id, step))
 
 
 def _copy(experiment: Experiment) -> Experiment:

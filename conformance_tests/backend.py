@@ -9,6 +9,10 @@ from holdall.conformance_tests.experiments import ExperimentTests
 from holdall.conformance_tests.history import HistoryTests
 from holdall.conformance_tests.inputs import InputTests
 from holdall.conformance_tests.lifecycle import LifecycleTests
+from holdall.conformance_tests.logged_model_durability import LoggedModelDurabilityTests
+from holdall.conformance_tests.logged_model_runs import LoggedModelRunTests
+from holdall.conformance_tests.logged_model_search import LoggedModelSearchTests
+from holdall.conformance_tests.logged_models import LoggedModelTests
 from holdall.conformance_tests.metrics import MetricTests
 from holdall.conformance_tests.params_tags import ParamTests, TagTests
 from holdall.conformance_tests.runs import RunTests
@@ -29,6 +33,10 @@ class BackendStoreSuite(
     InputTests,
     RunSearchTests,
     ExperimentSearchTests,
+    LoggedModelTests,
+    LoggedModelRunTests,
+    LoggedModelSearchTests,
+    LoggedModelDurabilityTests,
     LifecycleTests,
     DurabilityTests,
     ConcurrencyTests,

@@ -57,6 +57,7 @@ READS: dict[str, _Write] = {
     "get_run": lambda store, experiment, run: store.get_run(run),
     "search_runs": lambda store, experiment, run: store.search_runs([experiment]),
     "search_runs_nowhere": lambda store, experiment, run: store.search_runs([]),
+    "find_problems": lambda store, experiment, run: store.find_problems(),
     "get_metric_history": lambda store, experiment, run: store.get_metric_history(run, "acc"),
 }
 """Every method that reads."""
@@ -196,6 +197,17 @@ class DurabilityTests(BackendSuite):
         assert facts["uri"] == str(store.uri)
         assert all(isinstance(text, str) for text in facts.values())
         assert store.uri.password is None or all(store.uri.password not in text for text in facts.values())
+
+    @requires("isolated")
+    def test_find_problems_in_a_sound_store_finds_none(self, store: BackendStore) -> None:
+        """A store that only went through its own methods has nothing to complain of.
+
+        Usual cause of failure: the store's own auxiliary files are taken for foreign ones.
+        """
+        experiment, runs = _fill(store)
+        store.delete_experiment(experiment)
+        store.get_run(runs["a"])
+        assert store.find_problems() == []
 
     @requires("crash_safe", "uri")
     @pytest.mark.parametrize("lines", [1, 2, 7, 30])

@@ -18,6 +18,9 @@ from holdall.stores.entities import (
     InputTag,
     LifecycleStage,
     LoggedModel,
+    LoggedModelInput,
+    LoggedModelMetric,
+    LoggedModelOutput,
     LoggedModelStatus,
     Metric,
     ModelVersion,
@@ -28,6 +31,7 @@ from holdall.stores.entities import (
     RunData,
     RunInfo,
     RunInputs,
+    RunOutputs,
     RunStatus,
     RunTag,
     ViewType,
@@ -47,9 +51,10 @@ from holdall.stores.errors import (
     Unsupported,
     UnsupportedScheme,
 )
-from holdall.stores.logged_models import LoggedModelStore
+from holdall.stores.logged_models import LoggedModelStore, as_logged_model_store
 from holdall.stores.model_registry import ModelRegistry
 from holdall.stores.paths import join_artifact_path, validate_artifact_path
+from holdall.stores.problems import Problem, ProblemKind
 from holdall.stores.resolution import known_schemes, open_artifact_store, open_backend_store, open_model_registry
 from holdall.stores.transfers import LocalFileNotFound, ProgressCallback, TransferProgress
 from holdall.stores.uri import StoreURI
@@ -77,6 +82,9 @@ __all__ = [
     "LifecycleStage",
     "LocalFileNotFound",
     "LoggedModel",
+    "LoggedModelInput",
+    "LoggedModelMetric",
+    "LoggedModelOutput",
     "LoggedModelStatus",
     "LoggedModelStore",
     "Metric",
@@ -89,6 +97,8 @@ __all__ = [
     "PagedList",
     "Param",
     "PresignedURLs",
+    "Problem",
+    "ProblemKind",
     "ProgressCallback",
     "ReadOnly",
     "RegisteredModel",
@@ -96,6 +106,7 @@ __all__ = [
     "RunData",
     "RunInfo",
     "RunInputs",
+    "RunOutputs",
     "RunStatus",
     "RunTag",
     "StoreClosed",
@@ -105,6 +116,7 @@ __all__ = [
     "Unsupported",
     "UnsupportedScheme",
     "ViewType",
+    "as_logged_model_store",
     "join_artifact_path",
     "known_schemes",
     "open_artifact_store",

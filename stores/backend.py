@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
 
 from holdall.stores import validation
 from holdall.stores.base import Store
 from holdall.stores.capabilities import Capabilities
+from holdall.stores.clock import now_ms
 from holdall.stores.entities import (
     DatasetInput,
     Experiment,
@@ -27,8 +26,9 @@ from holdall.stores.entities import (
 )
 from holdall.stores.errors import InvalidParameterValue
 from holdall.stores.names import RUN_NAME_TAG, USER_TAG, new_run_id, new_run_name
-from holdall.stores.paging import decode_token, encode_token, fingerprint
+from holdall.stores.paging import decode_token, fingerprint, make_page
 from holdall.stores.points import history_key
+from holdall.stores.problems import Problem
 from holdall.stores.queries import ExperimentQuery, HistoryQuery, RunQuery
 from holdall.stores.rules import experiment_not_found, run_not_found
 from holdall.stores.search import (
@@ -39,14 +39,10 @@ from holdall.stores.search import (
     parse_run_order_by,
     run_sort_key,
 )
-from holdall.stores.search.ast import SortKey
 from holdall.stores.uri import StoreURI
 
 __all__ = ["BackendStore"]
 
-T = TypeVar("T")
-
-MAX_SEARCH_RESULTS = 50000
 MAX_LOCATION_LENGTH = 2048
 
 
@@ -99,6 +95,14 @@ class BackendStore(Store):
             "created": "now" if self.created else "before",
         }
 
+    def find_problems(self) -> list[Problem]:
+        """Look through everything for items that are wrong; nothing is changed.
+
+        Reading passes over such items, with a warning in the log. What is found here is all of them, by path.
+        """
+        self._check_open()
+        return self._find_problems()
+
     # What users call: experiments
 
     def create_experiment(
@@ -125,7 +129,7 @@ class BackendStore(Store):
         def locate(experiment_id: str) -> str:
             return location or self.artifact_root.join(experiment_id).render(hide_password=False)
 
-        return self._create_experiment(name, locate, checked, _now())
+        return self._create_experiment(name, locate, checked, now_ms())
 
     def get_experiment(self, experiment_id: str) -> Experiment:
         """The experiment with this id, active or deleted.
@@ -154,7 +158,7 @@ class BackendStore(Store):
         """
         self._check_writable()
         validation.validate_experiment_id(experiment_id)
-        self._rename_experiment(experiment_id, validation.validate_experiment_name(new_name), _now())
+        self._rename_experiment(experiment_id, validation.validate_experiment_name(new_name), now_ms())
 
     def delete_experiment(self, experiment_id: str) -> None:
         """Mark an active experiment and its active runs as deleted. Its name stays taken.
@@ -163,7 +167,7 @@ class BackendStore(Store):
             NotFound: There is no active experiment with this id.
         """
         self._check_writable()
-        self._delete_experiment(validation.validate_experiment_id(experiment_id), _now())
+        self._delete_experiment(validation.validate_experiment_id(experiment_id), now_ms())
 
     def restore_experiment(self, experiment_id: str) -> None:
         """Undo `delete_experiment`: runs that were deleted by hand before it stay deleted.
@@ -172,7 +176,7 @@ class BackendStore(Store):
             NotFound: There is no deleted experiment with this id.
         """
         self._check_writable()
-        self._restore_experiment(validation.validate_experiment_id(experiment_id), _now())
+        self._restore_experiment(validation.validate_experiment_id(experiment_id), now_ms())
 
     def set_experiment_tag(self, experiment_id: str, tag: ExperimentTag) -> None:
         """Set a tag of an active experiment, overwriting it.
@@ -183,7 +187,7 @@ class BackendStore(Store):
         """
         self._check_writable()
         validation.validate_experiment_id(experiment_id)
-        self._set_experiment_tag(experiment_id, validation.validate_experiment_tag(tag), _now())
+        self._set_experiment_tag(experiment_id, validation.validate_experiment_tag(tag), now_ms())
 
     def delete_experiment_tag(self, experiment_id: str, key: str) -> None:
         """Delete a tag of an active experiment.
@@ -194,7 +198,7 @@ class BackendStore(Store):
         """
         self._check_writable()
         validation.validate_experiment_id(experiment_id)
-        self._delete_experiment_tag(experiment_id, validation.validate_key(key), _now())
+        self._delete_experiment_tag(experiment_id, validation.validate_key(key), now_ms())
 
     def search_experiments(
         self,
@@ -217,12 +221,12 @@ class BackendStore(Store):
             InvalidParameterValue: An argument is malformed, or the token belongs to another query.
         """
         self._check_open()
-        view, limit = _view(view_type), validation.validate_max_results(max_results, MAX_SEARCH_RESULTS)
+        view, limit = _view(view_type), validation.validate_max_results(max_results, validation.MAX_SEARCH_RESULTS)
         clauses, ordering = parse_experiment_filter(filter_string), parse_experiment_order_by(order_by or ())
         mark = fingerprint("experiments", view, clauses, ordering)
         after = decode_token(mark, page_token, len(ordering))
         found = self._search_experiments(ExperimentQuery(clauses, ordering, view, limit + 1, after))
-        return _page(found, limit, mark, lambda experiment: experiment_sort_key(experiment, ordering))
+        return make_page(found, limit, mark, lambda experiment: experiment_sort_key(experiment, ordering))
 
     # What users call: runs
 
@@ -262,7 +266,7 @@ class BackendStore(Store):
             run_name=name,
             user_id=validation.validate_text(user, "user_id", validation.MAX_USER_LENGTH),
             status=RunStatus.RUNNING.value,
-            start_time=_now() if start_time is None else validation.validate_timestamp(start_time, "start_time"),
+            start_time=now_ms() if start_time is None else validation.validate_timestamp(start_time, "start_time"),
             end_time=None,
             lifecycle_stage=LifecycleStage.ACTIVE.value,
             artifact_uri="",
@@ -305,7 +309,7 @@ class BackendStore(Store):
             NotFound: There is no such run.
         """
         self._check_writable()
-        self._delete_run(validation.validate_run_id(run_id), _now())
+        self._delete_run(validation.validate_run_id(run_id), now_ms())
 
     def restore_run(self, run_id: str) -> None:
         """Undo `delete_run`; an active run stays as it is.
@@ -340,13 +344,13 @@ class BackendStore(Store):
             InvalidParameterValue: An argument is malformed, or the token belongs to another query.
         """
         self._check_open()
-        ids = _experiment_ids(experiment_ids)
-        view, limit = _view(run_view_type), validation.validate_max_results(max_results, MAX_SEARCH_RESULTS)
+        ids = validation.validate_experiment_ids(experiment_ids)
+        view, limit = _view(run_view_type), validation.validate_max_results(max_results, validation.MAX_SEARCH_RESULTS)
         clauses, ordering = parse_run_filter(filter_string), parse_run_order_by(order_by or ())
         mark = fingerprint("runs", sorted(ids), view, clauses, ordering)
         after = decode_token(mark, page_token, len(ordering))
         found = self._search_runs(RunQuery(ids, clauses, ordering, view, limit + 1, after)) if ids else []
-        return _page(found, limit, mark, lambda run: run_sort_key(run, ordering))
+        return make_page(found, limit, mark, lambda run: run_sort_key(run, ordering))
 
     # What users call: the data of runs
 
@@ -478,7 +482,7 @@ class BackendStore(Store):
         points = self._get_metric_history(HistoryQuery(run_id, key, None if limit is None else limit + 1, after))
         if points is None:
             raise run_not_found(run_id)
-        return _page(points, limit, mark, history_key)
+        return make_page(points, limit, mark, history_key)
 
     # What a backend implements
 
@@ -589,13 +593,13 @@ class BackendStore(Store):
         """Derived from `_log_batch`."""
         self._log_batch(run_id, [], [], {tag.key: tag.value})
 
+    def _find_problems(self) -> list[Problem]:
+        """Everything that is wrong in the storage, by path. Derived: nothing, for storage that keeps order itself."""
+        return []
+
     def _default_artifact_root(self) -> StoreURI:
         """Where artifacts go when nobody says: `mlartifacts` in the working directory."""
         return StoreURI.parse("mlartifacts")
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _view(view_type: ViewType) -> ViewType:
@@ -604,12 +608,6 @@ def _view(view_type: ViewType) -> ViewType:
     except ValueError:
         known = ", ".join(f"ViewType.{view.name}" for view in ViewType)
         raise InvalidParameterValue(f"Invalid view type {view_type!r}; use one of {known}.") from None
-
-
-def _experiment_ids(experiment_ids: Sequence[str]) -> tuple[str, ...]:
-    ids = [experiment_ids] if isinstance(experiment_ids, str) else experiment_ids
-    checked = map(validation.validate_experiment_id, validation.validate_items(ids, "experiment_ids"))
-    return tuple(dict.fromkeys(checked))
 
 
 def _initial_run_name(run_name: str | None, tags: dict[str, str]) -> str:
@@ -629,11 +627,3 @@ def _location(text: str) -> str:
     if uri.query and uri.scheme in ("http", "https", "mlflow-artifacts"):
         raise InvalidParameterValue(f"Invalid artifact location {uri}: a query ('?') means nothing in it.")
     return uri.absolute().render(hide_password=False)
-
-
-def _page(found: list[T], limit: int | None, mark: str, key: Callable[[T], SortKey]) -> PagedList[T]:
-    """A page out of one row more than it may hold."""
-    if limit is None or len(found) <= limit:
-        return PagedList(found)
-    page = found[:limit]
-    return PagedList(page, encode_token(mark, key(page[-1])))

@@ -19,6 +19,9 @@ __all__ = [
     "InputTag",
     "LifecycleStage",
     "LoggedModel",
+    "LoggedModelInput",
+    "LoggedModelMetric",
+    "LoggedModelOutput",
     "LoggedModelStatus",
     "Metric",
     "ModelVersion",
@@ -29,6 +32,7 @@ __all__ = [
     "RunData",
     "RunInfo",
     "RunInputs",
+    "RunOutputs",
     "RunStatus",
     "RunTag",
     "ViewType",
@@ -205,19 +209,43 @@ class DatasetInput:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedModelInput:
+    """A logged model that a run used."""
+
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModelOutput:
+    """A logged model that a run made, at one of its steps."""
+
+    model_id: str
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunInputs:
-    """What a run read."""
+    """What a run read, in no particular order; each dataset and each model once."""
 
     dataset_inputs: tuple[DatasetInput, ...] = ()
+    model_inputs: tuple[LoggedModelInput, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutputs:
+    """What a run made besides artifacts, in no particular order; each model once."""
+
+    model_outputs: tuple[LoggedModelOutput, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run: who and when (`info`), what it logged (`data`), what it read (`inputs`)."""
+    """A run: who and when (`info`), what it logged (`data`), read (`inputs`) and made (`outputs`)."""
 
     info: RunInfo
     data: RunData = field(default_factory=RunData)
     inputs: RunInputs = field(default_factory=RunInputs)
+    outputs: RunOutputs = field(default_factory=RunOutputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,17 +264,59 @@ class FileInfo:
 
 
 class LoggedModelStatus(IntEnum):
-    """Stored numbers of a logged model's states."""
+    """Stored numbers of a logged model's states, any of which may follow any other.
+
+    MLflow's REST API calls the last one `LOGGED_MODEL_UPLOAD_FAILED`.
+    """
 
     UNSPECIFIED = 0
     PENDING = 1
     READY = 2
-    UPLOAD_FAILED = 3
+    FAILED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedModelMetric:
+    """One point of a metric of a logged model.
+
+    Attributes:
+        key: Name, at most 250 characters.
+        value: Any double.
+        timestamp: Milliseconds since the epoch, not negative.
+        step: Any int64.
+        run_id: The run that measured it.
+        dataset_name: What it was measured on; None if that was not said.
+        dataset_digest: Digest of that dataset; None if that was not said.
+    """
+
+    key: str
+    value: float
+    timestamp: int
+    step: int
+    run_id: str
+    dataset_name: str | None = None
+    dataset_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedModel:
-    """A model that a run produced, as an entity of its own (MLflow 3)."""
+    """A model that a run produced, as an entity of its own (MLflow 3).
+
+    Attributes:
+        model_id: `m-` and 32 hexadecimal digits.
+        experiment_id: Where it was made.
+        name: Need not be unique.
+        artifact_location: URI or absolute path of its files.
+        creation_timestamp: Milliseconds.
+        last_updated_timestamp: Milliseconds; of the creation or the last change of status.
+        status: Whether its files are there.
+        model_type: Free text, or None.
+        source_run_id: The run that made it, which need not exist, or None.
+        status_message: What went wrong, or None; stores that others write to may have it.
+        params: Value by key.
+        tags: Value by key.
+        metrics: The latest point of each key on each dataset, by key, dataset name, digest.
+    """
 
     model_id: str
     experiment_id: str
@@ -260,6 +330,7 @@ class LoggedModel:
     status_message: str | None = None
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    metrics: tuple[LoggedModelMetric, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

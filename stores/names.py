@@ -13,6 +13,7 @@ __all__ = [
     "PARENT_RUN_TAG",
     "RUN_NAME_TAG",
     "USER_TAG",
+    "new_model_id",
     "new_run_id",
     "new_run_name",
 ]
@@ -49,6 +50,11 @@ def new_run_id() -> str:
     return uuid.uuid4().hex
 
 
+def new_model_id() -> str:
+    """The id of a logged model: `m-` and 32 lower-case hexadecimal digits."""
+    return f"m-{uuid.uuid4().hex}"
+
+
 def new_run_name() -> str:
-    """A random run name such as `keen-otter-417`."""
+    """A random name of a run or of a logged model, such as `keen-otter-417`."""
     return f"{random.choice(_ADJECTIVES)}-{random.choice(_ANIMALS)}-{random.randrange(1000)}"

@@ -9,11 +9,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable
+from typing import TypeVar
 
+from holdall.stores.entities import PagedList
 from holdall.stores.errors import InvalidParameterValue
 from holdall.stores.search.ast import SortKey, SortValue
 
-__all__ = ["decode_token", "encode_token", "fingerprint"]
+__all__ = ["decode_token", "encode_token", "fingerprint", "make_page"]
+
+T = TypeVar("T")
 
 
 def fingerprint(*parts: object) -> str:
@@ -61,6 +66,21 @@ def decode_token(query: str, token: str | None, width: int) -> SortKey | None:
             "Invalid page token: it belongs to another query; repeat the filter, ordering and ids of the page before."
         )
     return values
+
+
+def make_page(found: list[T], limit: int | None, query: str, key: Callable[[T], SortKey]) -> PagedList[T]:
+    """A page out of what a backend found when it was asked for one row more than the page may hold.
+
+    Args:
+        found: Rows in order, at most `limit` + 1.
+        limit: Greatest number of rows of the page; None if it holds all.
+        query: The fingerprint of the query.
+        key: Sort key of a row.
+    """
+    if limit is None or len(found) <= limit:
+        return PagedList(found)
+    page = found[:limit]
+    return PagedList(page, encode_token(query, key(page[-1])))
 
 
 def _sort_value(pair: object) -> SortValue:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from holdall.stores.entities import Metric
-from holdall.stores.search.ast import SortKey
+from holdall.stores.entities import LoggedModelMetric, Metric
 
-__all__ = ["history_key", "latest_by_key", "latest_key", "value_rank"]
+if TYPE_CHECKING:  # the evaluation of searches imports this module
+    from holdall.stores.search.ast import SortKey
+
+__all__ = ["history_key", "latest_by_key", "latest_key", "latest_model_metrics", "model_point_key", "value_rank"]
 
 
 def value_rank(value: float) -> tuple[float, int]:
@@ -20,13 +23,18 @@ def value_rank(value: float) -> tuple[float, int]:
     return (0.0, 1) if math.isnan(value) else (value, 0)
 
 
-def history_key(metric: Metric) -> SortKey:
+def history_key(metric: Metric | LoggedModelMetric) -> SortKey:
     """Place of a point in its history: by timestamp, step, value. Equal keys are the same point."""
     number, is_nan = value_rank(metric.value)
     return (0, metric.timestamp), (0, metric.step), (0, number), (0, is_nan)
 
 
-def latest_key(metric: Metric) -> tuple[int, int, float, int]:
+def model_point_key(metric: LoggedModelMetric) -> tuple[SortKey, str, str, str]:
+    """What makes points of one metric of a logged model the same point."""
+    return history_key(metric), metric.run_id, metric.dataset_name or "", metric.dataset_digest or ""
+
+
+def latest_key(metric: Metric | LoggedModelMetric) -> tuple[int, int, float, int]:
     """Rank of a point when the latest is chosen: by step, timestamp, value."""
     return metric.step, metric.timestamp, *value_rank(metric.value)
 
@@ -39,3 +47,18 @@ def latest_by_key(metrics: Iterable[Metric]) -> dict[str, Metric]:
         if known is None or latest_key(metric) > latest_key(known):
             latest[metric.key] = metric
     return latest
+
+
+def latest_model_metrics(metrics: Iterable[LoggedModelMetric]) -> tuple[LoggedModelMetric, ...]:
+    """The latest point of every key on every dataset, as `LoggedModel.metrics` holds them.
+
+    They come by key, dataset name, digest; values without a dataset come first. Of points that rank equal, that of the
+    greatest run id counts.
+    """
+    latest: dict[tuple[str, str, str], LoggedModelMetric] = {}
+    for metric in metrics:
+        place = metric.key, metric.dataset_name or "", metric.dataset_digest or ""
+        known = latest.get(place)
+        if known is None or (latest_key(metric), metric.run_id) > (latest_key(known), known.run_id):
+            latest[place] = metric
+    return tuple(latest[place] for place in sorted(latest))

@@ -54,6 +54,7 @@ _BACKENDS = _Kind(
     "backend store",
     "holdall.backend_stores",
     {
+        "file": _Entry("holdall.backends.file:FileBackendStore"),
         "memory": _Entry("holdall.backends.memory:MemoryBackendStore"),
         "sqlite": _Entry("holdall.backends.sql.sqlite:SqliteBackendStore"),
     },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -11,9 +11,12 @@ from holdall.stores.errors import AlreadyExists, InvalidParameterValue, NotFound
 from holdall.stores.uri import StoreURI
 
 __all__ = [
+    "check_model_params",
     "check_params",
     "experiment_exists",
     "experiment_not_found",
+    "model_artifact_location",
+    "model_not_found",
     "require_active_experiment",
     "require_active_run",
     "require_experiment",
@@ -40,6 +43,11 @@ def experiment_exists(name: str, *, deleted: bool) -> AlreadyExists:
 def run_not_found(run_id: str) -> NotFound:
     """No run has this id."""
     return NotFound(f"Run {run_id!r} not found.")
+
+
+def model_not_found(model_id: str) -> NotFound:
+    """No logged model has this id, or it is deleted."""
+    return NotFound(f"Logged model {model_id!r} not found.")
 
 
 def tag_not_found(key: str, owner: str) -> NotFound:
@@ -107,15 +115,37 @@ def check_params(run_id: str, known: dict[str, str], params: Iterable[Param]) ->
         if value is None:
             fresh.append(param)
         elif value != param.value:
-            raise InvalidParameterValue(
-                f"Changing param values is not allowed: {param.key!r} of run {run_id!r} was logged with value "
-                f"{_excerpt(value)!r}, attempted new value {_excerpt(param.value)!r}. Nothing was written."
-            )
+            raise _param_changed(f"run {run_id!r}", param.key, value, param.value)
     return fresh
+
+
+def check_model_params(model_id: str, known: Mapping[str, str], params: Mapping[str, str]) -> dict[str, str]:
+    """The params of a logged model that are new; the others must have the value they were logged with.
+
+    Raises:
+        InvalidParameterValue: A param would change.
+    """
+    for key, value in params.items():
+        if known.get(key, value) != value:
+            raise _param_changed(f"logged model {model_id!r}", key, known[key], value)
+    return {key: value for key, value in params.items() if key not in known}
+
+
+def _param_changed(owner: str, key: str, value: str, attempted: str) -> InvalidParameterValue:
+    return InvalidParameterValue(
+        f"Changing param values is not allowed: {key!r} of {owner} was logged with value {_excerpt(value)!r}, "
+        f"attempted new value {_excerpt(attempted)!r}. Nothing was written."
+    )
 
 
 def _excerpt(text: str) -> str:
     return text if len(text) <= 200 else text[:200] + "…"
+
+
+def model_artifact_location(experiment_location: str, model_id: str) -> str:
+    """Where a logged model keeps its artifacts: `<experiment location>/models/<model id>/artifacts`."""
+    location = StoreURI.parse(experiment_location).join("models", model_id, "artifacts")
+    return location.render(hide_password=False)
 
 
 def run_artifact_uri(experiment_location: str, run_id: str) -> str:

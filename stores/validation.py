@@ -27,11 +27,15 @@ __all__ = [
     "MAX_PARAM_LENGTH",
     "MAX_RUN_NAME_LENGTH",
     "MAX_RUN_TAG_LENGTH",
+    "MAX_SEARCH_RESULTS",
     "check_batch_limits",
+    "is_valid_key",
     "validate_dataset_input",
     "validate_experiment_id",
+    "validate_experiment_ids",
     "validate_experiment_name",
     "validate_experiment_tag",
+    "validate_int64",
     "validate_items",
     "validate_key",
     "validate_max_results",
@@ -61,6 +65,7 @@ MAX_BATCH_METRICS = 1000
 MAX_BATCH_PARAMS = 100
 MAX_BATCH_TAGS = 100
 MAX_BATCH_ENTITIES = 1000
+MAX_SEARCH_RESULTS = 50000
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _LARGEST_FINITE = 1.7976931348623157e308
@@ -105,13 +110,14 @@ def validate_key(key: object, what: str = "key") -> str:
     Raises:
         InvalidParameterValue: The name breaks a rule.
     """
-    if isinstance(key, str) and _is_valid_key(key):
+    if isinstance(key, str) and is_valid_key(key):
         return key
     raise InvalidParameterValue(_explain_key(validate_text(key, what, MAX_KEY_LENGTH), what))
 
 
 @lru_cache(maxsize=4096)
-def _is_valid_key(key: str) -> bool:
+def is_valid_key(key: str) -> bool:
+    """Whether `validate_key` takes a text."""
     return (
         0 < len(key) <= MAX_KEY_LENGTH
         and _KEY.fullmatch(key) is not None
@@ -149,6 +155,12 @@ def validate_experiment_id(experiment_id: object) -> str:
     raise InvalidParameterValue(f"Invalid experiment id {experiment_id!r}: give the id as text, such as '1'.")
 
 
+def validate_experiment_ids(experiment_ids: Iterable[str]) -> tuple[str, ...]:
+    """Check the ids of the experiments to search, and leave out repetitions; a text is one id."""
+    ids = [experiment_ids] if isinstance(experiment_ids, str) else experiment_ids
+    return tuple(dict.fromkeys(map(validate_experiment_id, validate_items(ids, "experiment_ids"))))
+
+
 def validate_experiment_name(name: object) -> str:
     """Check an experiment's name: any non-empty text of at most 500 characters."""
     text = validate_text(name, "experiment name", MAX_EXPERIMENT_NAME_LENGTH)
@@ -173,13 +185,14 @@ def validate_run_status(status: object) -> RunStatus:
 
 def validate_timestamp(value: object, what: str = "timestamp") -> int:
     """Check a time: whole milliseconds since the epoch, 0 … 2⁶³−1."""
-    number = _int64(value, what)
+    number = validate_int64(value, what)
     if number < 0:
         raise InvalidParameterValue(f"{what} must be a nonnegative 64-bit integer (milliseconds), got {number}.")
     return number
 
 
-def _int64(value: object, what: str) -> int:
+def validate_int64(value: object, what: str) -> int:
+    """Check a whole number of 64 bits."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise InvalidParameterValue(f"{what} must be a 64-bit integer, got {value!r}.")
     number = int(value)
@@ -206,14 +219,14 @@ def validate_metric(metric: Metric, what: str = "metric") -> Metric:
         and value != _LARGEST_FINITE
         and value != -_LARGEST_FINITE
         and type(key) is str
-        and _is_valid_key(key)
+        and is_valid_key(key)
     ):
         return metric
     return Metric(
         validate_key(key, f"{what}.key"),
         _double(value, f"{what}.value"),
         validate_timestamp(timestamp, f"{what}.timestamp"),
-        _int64(step, f"{what}.step"),
+        validate_int64(step, f"{what}.step"),
     )
 
 
@@ -278,7 +291,7 @@ def _are_plain(items: Sequence[Param] | Sequence[RunTag], kind: type, max_length
         max(map(len, values), default=0) <= max_length
         and text.isascii()
         and "\0" not in text
-        and all(map(_is_valid_key, keys))
+        and all(map(is_valid_key, keys))
     )
 
 
@@ -346,7 +359,7 @@ def validate_dataset_input(item: DatasetInput, what: str = "datasets[0]") -> Dat
 
 def validate_max_results(value: object, maximum: int) -> int:
     """Check a page size: 1 … `maximum`."""
-    number = _int64(value, "max_results")
+    number = validate_int64(value, "max_results")
     if not 1 <= number <= maximum:
         raise InvalidParameterValue(f"Invalid value {number} for max_results: it must be between 1 and {maximum}.")
     return number

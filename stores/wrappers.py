@@ -6,7 +6,7 @@ They see every operation that a store is asked for, after validation, so they wo
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 
@@ -19,6 +19,8 @@ from holdall.stores.entities import (
     Experiment,
     ExperimentTag,
     FileInfo,
+    LoggedModel,
+    LoggedModelStatus,
     Metric,
     Param,
     Run,
@@ -26,7 +28,9 @@ from holdall.stores.entities import (
     RunStatus,
     RunTag,
 )
-from holdall.stores.queries import ExperimentQuery, HistoryQuery, RunQuery
+from holdall.stores.logged_models import LoggedModelStore, as_logged_model_store
+from holdall.stores.problems import Problem
+from holdall.stores.queries import ExperimentQuery, HistoryQuery, LoggedModelQuery, RunQuery
 
 __all__ = [
     "FaultyArtifactStore",
@@ -87,10 +91,10 @@ def failing(*, before: Plan | None = None, after: Plan | None = None) -> Around:
     return around
 
 
-class WrapperBackendStore(BackendStore):
+class WrapperBackendStore(BackendStore, LoggedModelStore):
     """A backend store that passes every operation on to another one, which it closes with itself.
 
-    Promises are those of the wrapped store.
+    Promises are those of the wrapped store; if that keeps no logged models, operations on them are `Unsupported`.
 
     Args:
         inner: The wrapped store.
@@ -116,6 +120,10 @@ class WrapperBackendStore(BackendStore):
 
     def _close(self) -> None:
         self.inner.close()
+
+    def _find_problems(self) -> list[Problem]:
+        with self._around("find_problems"):
+            return self.inner._find_problems()
 
     def _create_experiment(self, name: str, locate: Callable[[str], str], tags: dict[str, str], time: int) -> str:
         with self._around("create_experiment"):
@@ -206,6 +214,50 @@ class WrapperBackendStore(BackendStore):
     def _search_runs(self, query: RunQuery) -> list[Run]:
         with self._around("search_runs"):
             return self.inner._search_runs(query)
+
+    def _create_logged_model(self, model: LoggedModel) -> LoggedModel:
+        with self._around("create_logged_model"):
+            return as_logged_model_store(self.inner)._create_logged_model(model)
+
+    def _get_logged_model(self, model_id: str) -> LoggedModel | None:
+        with self._around("get_logged_model"):
+            return as_logged_model_store(self.inner)._get_logged_model(model_id)
+
+    def _finalize_logged_model(self, model_id: str, status: LoggedModelStatus, time: int) -> LoggedModel:
+        with self._around("finalize_logged_model"):
+            return as_logged_model_store(self.inner)._finalize_logged_model(model_id, status, time)
+
+    def _delete_logged_model(self, model_id: str, time: int) -> None:
+        with self._around("delete_logged_model"):
+            as_logged_model_store(self.inner)._delete_logged_model(model_id, time)
+
+    def _log_logged_model_data(self, model_id: str, params: dict[str, str], tags: dict[str, str]) -> None:
+        with self._around("log_logged_model_data"):
+            as_logged_model_store(self.inner)._log_logged_model_data(model_id, params, tags)
+
+    def _delete_logged_model_tag(self, model_id: str, key: str) -> None:
+        with self._around("delete_logged_model_tag"):
+            as_logged_model_store(self.inner)._delete_logged_model_tag(model_id, key)
+
+    def _search_logged_models(self, query: LoggedModelQuery) -> list[LoggedModel]:
+        with self._around("search_logged_models"):
+            return as_logged_model_store(self.inner)._search_logged_models(query)
+
+    def _log_model_metrics(
+        self,
+        model_id: str,
+        run_id: str,
+        metrics: Sequence[Metric],
+        dataset_name: str | None,
+        dataset_digest: str | None,
+    ) -> None:
+        models = as_logged_model_store(self.inner)
+        with self._around("log_model_metrics"):
+            models._log_model_metrics(model_id, run_id, metrics, dataset_name, dataset_digest)
+
+    def _link_models(self, run_id: str, inputs: Sequence[str], outputs: Mapping[str, int]) -> None:
+        with self._around("link_models"):
+            as_logged_model_store(self.inner)._link_models(run_id, inputs, outputs)
 
 
 class ReadOnlyBackendStore(WrapperBackendStore):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+from tests.interop import peers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -15,3 +17,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("extras"):
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep indexes of folders that are opened read-only out of the user's cache, also in processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not os.environ.keys() & {"HOLDALL_PEERS_DIR", "TOX_WORK_DIR"}:  # peers are kept where they are
+            patch.setenv("HOLDALL_PEERS_DIR", str(peers.peers_dir()))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -19,7 +19,7 @@ STANDARD = sys.stdlib_module_names | {"_typeshed"}
 
 ALLOWED = {
     "stores": {"holdall.stores"},
-    "backends": {"holdall.stores", "holdall.backends", "sqlalchemy"},
+    "backends": {"holdall.stores", "holdall.backends", "sqlalchemy", "yaml"},
     "artifacts": {"holdall.stores", "holdall.artifacts"},
     "conformance_tests": {"holdall.stores", "holdall.conformance_tests", "pytest", "_pytest", "hypothesis"},
 }

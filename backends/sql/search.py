@@ -8,7 +8,7 @@ rows as it needs, however many runs there are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -47,7 +47,7 @@ from holdall.stores.search.ast import (
     SortValue,
 )
 
-__all__ = ["search_experiments", "search_runs"]
+__all__ = ["search_experiments", "search_run_ids", "search_runs"]
 
 Condition = sa.ColumnElement[bool]
 Column = sa.ColumnElement[Any]
@@ -59,6 +59,11 @@ _NUMERIC = frozenset({"start_time", "end_time", "creation_time", "last_update_ti
 def search_runs(session: Session, query: RunQuery) -> list[Row]:
     """Rows of `runs.COLUMNS`: at most `query.limit` of them, in order."""
     return _search(session, _RUNS, query)
+
+
+def search_run_ids(session: Session, query: RunQuery) -> list[str]:
+    """Ids of the same runs."""
+    return [run_id for (run_id,) in _search(session, _RUN_IDS, query)]
 
 
 def search_experiments(session: Session, query: ExperimentQuery) -> list[Row]:
@@ -102,6 +107,7 @@ _RUNS = _Kind(
         EntityType.TAG: (tags, "run_uuid"),
     },
 )
+_RUN_IDS = replace(_RUNS, columns=(runs.c.run_uuid,))
 _EXPERIMENTS = _Kind(
     experiments,
     experiment_rows.COLUMNS,

@@ -39,7 +39,7 @@ from holdall.stores.errors import (
 from holdall.stores.search.like import ilike
 from holdall.stores.uri import StoreURI
 
-__all__ = ["SqliteBackendStore", "SqliteDialect"]
+__all__ = ["SqliteBackendStore", "SqliteDatabase", "SqliteDialect", "open_database"]
 
 T = TypeVar("T")
 
@@ -389,6 +389,21 @@ class SqliteDatabase(Database):
     def close(self) -> None:
         if self._connections.pid == os.getpid():
             self._connections.close()
+
+
+def open_database(path: str) -> SqliteDatabase:
+    """A database file with the store's usual settings, created if it is missing; what is in it is the caller's.
+
+    Raises:
+        HoldallError: The file cannot be opened, or is no database.
+    """
+    database = SqliteDatabase(path, _Options(StoreURI("sqlite", path=path)), read_only=False)
+    try:
+        database.use_journal()
+    except sqlite3.Error as error:
+        database.close()
+        raise database.dialect.translate(error) from error
+    return database
 
 
 def _is_busy_switching(connection: sqlite3.Connection, mode: str) -> bool:

@@ -52,7 +52,6 @@ class TrackingConfiguration:
 
         Raises:
             InvalidParameterValue: `MLFLOW_TRACKING_URI` is malformed.
-            Unsupported: Nothing is configured, and the working directory holds data that cannot be opened.
         """
         with self._lock:
             if self._chosen is not None:

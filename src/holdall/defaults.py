@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdall.stores.errors import Unsupported
-from holdall.stores.resolution import known_schemes
 from holdall.stores.uri import StoreURI
 
 __all__ = ["Target", "default_target"]
@@ -53,28 +51,15 @@ def default_target(folder: Path) -> Target:
 
     Args:
         folder: The working directory.
-
-    Raises:
-        Unsupported: There is an `mlruns` store, and no installed store can open it.
     """
     database, file_store = folder / DATABASE, folder / FILE_STORE
     holds_runs = _is_file_store(file_store)
     if holds_runs and not database.exists():
-        return _file_store_target(file_store)
+        return Target(StoreURI.parse(file_store), None, "nothing was configured")
     beside = f"; {file_store} exists too and is not used" if holds_runs else ""
     return Target(
         StoreURI("sqlite", path=str(database)), StoreURI.parse(folder / ARTIFACTS), f"nothing was configured{beside}"
     )
-
-
-def _file_store_target(file_store: Path) -> Target:
-    if "file" not in known_schemes("backend"):
-        raise Unsupported(
-            f"{file_store} holds runs in MLflow's file format, which this version of holdall cannot open. No new "
-            f"database was created beside it, so that its runs do not seem to be gone: {REMEDY}, for example "
-            f"MLFLOW_TRACKING_URI=sqlite:///{DATABASE}, to keep new runs elsewhere."
-        )
-    return Target(StoreURI.parse(file_store), None, "nothing was configured")
 
 
 def _is_file_store(folder: Path) -> bool:

@@ -90,7 +90,7 @@ class OpenRuns:
 
     def begin(self, run: Run, client: Client) -> ActiveRun:
         """Make a run of the store the active one of this thread."""
-        active = ActiveRun(run.info, run.data, run.inputs, client=client, _open_runs=self)
+        active = ActiveRun(run.info, run.data, run.inputs, run.outputs, client=client, _open_runs=self)
         with self._lock:
             self._thread.stack.append(active)
             self._open.append(_Open(active, self._thread.stack, os.getpid()))

@@ -11,6 +11,7 @@ from enum import StrEnum
 __all__ = [
     "Comparator",
     "Comparison",
+    "DatasetSelector",
     "EntityType",
     "Filter",
     "Identifier",
@@ -49,11 +50,30 @@ class Comparator(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class DatasetSelector:
+    """Datasets of this name, with this digest or, if that is None, with any."""
+
+    name: str
+    digest: str | None = None
+
+    def admits(self, name: str | None, digest: str | None) -> bool:
+        """Whether a dataset is one of these."""
+        return name == self.name and self.digest in (None, digest)
+
+
+@dataclass(frozen=True, slots=True)
 class Identifier:
-    """A column of the language: an entity and a key in canonical spelling (`Created` is `start_time`)."""
+    """A column of the language.
+
+    Attributes:
+        entity: What the key belongs to.
+        key: In canonical spelling: `Created` is `start_time`.
+        dataset: In orderings of logged models by a metric: on which datasets its values count; None for all.
+    """
 
     entity: EntityType
     key: str
+    dataset: DatasetSelector | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ The other stores compile them and must give the same answers:
 - Text compares code point by code point, nothing folded, nothing trimmed.
 - A clause on datasets holds if any input satisfies it; each clause looks for its own input. The context of an input is
   its tag `mlflow.data.context`.
+- A clause on a metric of a logged model holds if its latest value on any dataset satisfies it; each clause looks for
+  a value of its own.
 - Orderings put numbers before NaN before missing ones, whatever the direction.
 """
 
@@ -15,13 +17,15 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from holdall.stores.entities import DatasetInput, Experiment, Run
+from holdall.stores.entities import DatasetInput, Experiment, LoggedModel, LoggedModelMetric, LoggedModelStatus, Run
+from holdall.stores.points import latest_key
 from holdall.stores.search.ast import (
     Comparator,
     Comparison,
+    DatasetSelector,
     EntityType,
     Filter,
     Identifier,
@@ -35,7 +39,9 @@ __all__ = [
     "compare_keys",
     "experiment_sort_key",
     "is_after",
+    "logged_model_sort_key",
     "matches_experiment",
+    "matches_logged_model",
     "matches_run",
     "run_sort_key",
     "sorting_key",
@@ -76,6 +82,20 @@ def matches_experiment(experiment: Experiment, clauses: Filter) -> bool:
     return all(_holds(_experiment_value(experiment, clause.identifier), clause) for clause in clauses)
 
 
+def matches_logged_model(model: LoggedModel, clauses: Filter, datasets: Sequence[DatasetSelector] = ()) -> bool:
+    """Whether a logged model satisfies every clause of a filter for logged models.
+
+    Args:
+        model: The model, with its latest metrics.
+        clauses: The filter.
+        datasets: On which clauses on metrics see values, and the model must have one; empty for all.
+    """
+    metrics = [metric for metric in model.metrics if not datasets or _is_on(metric, datasets)]
+    if datasets and not metrics:
+        return False
+    return all(_model_satisfies(model, metrics, clause) for clause in clauses)
+
+
 def run_sort_key(run: Run, ordering: Ordering) -> SortKey:
     """The place of a run in an ordering of runs."""
     return tuple([_sort_value(_run_value(run, order.identifier)) for order in ordering])
@@ -92,6 +112,14 @@ def experiment_sort_key(experiment: Experiment, ordering: Ordering) -> SortKey:
         else _sort_value(_experiment_value(experiment, order.identifier))
         for order in ordering
     )
+
+
+def logged_model_sort_key(model: LoggedModel, ordering: Ordering) -> SortKey:
+    """The place of a logged model in an ordering of logged models.
+
+    Of a metric the latest value counts, of those on the datasets that the ordering names. A status sorts as its name.
+    """
+    return tuple([_sort_value(_model_value(model, order.identifier)) for order in ordering])
 
 
 def sorting_key(ordering: Ordering) -> Callable[[SortKey], tuple[tuple[Any, ...], ...]]:
@@ -192,3 +220,38 @@ def _dataset_value(used: DatasetInput, key: str) -> str | None:
     if key == "context":
         return next((tag.value for tag in used.tags if tag.key == _CONTEXT_TAG), None)
     return used.dataset.name if key == "name" else used.dataset.digest
+
+
+def _is_on(metric: LoggedModelMetric, datasets: Iterable[DatasetSelector]) -> bool:
+    return any(dataset.admits(metric.dataset_name, metric.dataset_digest) for dataset in datasets)
+
+
+def _model_satisfies(model: LoggedModel, metrics: Iterable[LoggedModelMetric], clause: Comparison) -> bool:
+    identifier = clause.identifier
+    if identifier.entity is EntityType.METRIC:
+        return any(_holds(metric.value, clause) for metric in metrics if metric.key == identifier.key)
+    return _holds(_model_value(model, identifier), clause)
+
+
+def _model_value(model: LoggedModel, identifier: Identifier) -> _Value:
+    key = identifier.key
+    match identifier.entity:
+        case EntityType.METRIC:
+            return _latest_value(model, identifier)
+        case EntityType.PARAM:
+            return model.params.get(key)
+        case EntityType.TAG:
+            return model.tags.get(key)
+        case EntityType.ATTRIBUTE:
+            value: _Value = getattr(model, key)
+            return value.name if isinstance(value, LoggedModelStatus) else value
+        case EntityType.DATASET:
+            raise ValueError("a filter of logged models has no clauses on datasets")
+
+
+def _latest_value(model: LoggedModel, identifier: Identifier) -> float | None:
+    chosen = () if identifier.dataset is None else (identifier.dataset,)
+    candidates = [
+        metric for metric in model.metrics if metric.key == identifier.key and (not chosen or _is_on(metric, chosen))
+    ]
+    return max(candidates, key=latest_key).value if candidates else None

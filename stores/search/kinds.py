@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
+from holdall.stores.entities import LoggedModelStatus
 from holdall.stores.search.ast import Comparator, EntityType, Identifier, OrderBy, Ordering
 
-__all__ = ["EXPERIMENTS", "RUNS", "Column", "Entity", "SearchKind", "ValueType"]
+__all__ = ["EXPERIMENTS", "LOGGED_MODELS", "RUNS", "Column", "Entity", "SearchKind", "ValueType"]
 
 
 class ValueType(Enum):
@@ -33,6 +34,7 @@ class Column:
         key: Canonical spelling; None if it is the spelling used.
         sortable: Whether `order_by` takes it in this spelling.
         quotable: Whether a number may also be written in quotes.
+        names: Of a text column that others keep as a number: the texts that 0, 1, … stand for, in quotes or without.
     """
 
     type: ValueType
@@ -40,6 +42,11 @@ class Column:
     key: str | None = None
     sortable: bool = True
     quotable: bool = False
+    names: tuple[str, ...] = ()
+
+    def canonical(self, text: str) -> str:
+        """The text that a value means where it may also be given as a number."""
+        return next((name for number, name in enumerate(self.names) if text == str(number)), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,11 @@ _OPTIONAL_TEXT = Column(ValueType.TEXT, _OPTIONAL)
 _TIME = Column(ValueType.INTEGER, _ORDER)
 _DOUBLE = Column(ValueType.DOUBLE, _ORDER)
 
+_RUN_PREFIXES = ("", "attribute", "attributes", "attr", "run")
+_METRIC_PREFIXES = ("metric", "metrics")
+_PARAM_PREFIXES = ("parameter", "parameters", "param", "params")
+_TAG_PREFIXES = ("tag", "tags")
+
 
 def _attribute(key: str, ascending: bool = True) -> OrderBy:
     return OrderBy(Identifier(EntityType.ATTRIBUTE, key), ascending)
@@ -128,10 +140,10 @@ _RUN_TIE_BREAK = (_attribute("start_time", ascending=False), _attribute("run_id"
 RUNS = SearchKind(
     name="runs",
     entities=_entities(
-        (_RUN_ATTRIBUTES, ("", "attribute", "attributes", "attr", "run")),
-        (Entity(EntityType.METRIC, any_key=_DOUBLE), ("metric", "metrics")),
-        (Entity(EntityType.PARAM, any_key=_OPTIONAL_TEXT), ("parameter", "parameters", "param", "params")),
-        (Entity(EntityType.TAG, any_key=_OPTIONAL_TEXT), ("tag", "tags")),
+        (_RUN_ATTRIBUTES, _RUN_PREFIXES),
+        (Entity(EntityType.METRIC, any_key=_DOUBLE), _METRIC_PREFIXES),
+        (Entity(EntityType.PARAM, any_key=_OPTIONAL_TEXT), _PARAM_PREFIXES),
+        (Entity(EntityType.TAG, any_key=_OPTIONAL_TEXT), _TAG_PREFIXES),
         (_DATASETS, ("dataset", "datasets")),
     ),
     default_order=_RUN_TIE_BREAK,
@@ -149,10 +161,47 @@ EXPERIMENTS = SearchKind(
     name="experiments",
     entities=_entities(
         (_EXPERIMENT_ATTRIBUTES, ("", "attribute", "attributes")),
-        (Entity(EntityType.TAG, any_key=replace(_OPTIONAL_TEXT, sortable=False)), ("tag", "tags")),
+        (Entity(EntityType.TAG, any_key=replace(_OPTIONAL_TEXT, sortable=False)), _TAG_PREFIXES),
     ),
     default_order=(_attribute("creation_time", ascending=False), _attribute("experiment_id")),
     tie_break=(_attribute("experiment_id", ascending=False),),
     unique=frozenset({Identifier(EntityType.ATTRIBUTE, "experiment_id")}),
 )
 """Search of experiments."""
+
+_CREATION_TIME_ALIAS = replace(_TIME, key="creation_timestamp")
+_LAST_UPDATE_ALIAS = replace(_TIME, key="last_updated_timestamp")
+_MODEL_ATTRIBUTES = Entity(
+    EntityType.ATTRIBUTE,
+    {
+        "name": _LISTED_TEXT,
+        "model_id": _LISTED_TEXT,
+        "model_type": _LISTED_TEXT,
+        "status": replace(_LISTED_TEXT, names=tuple(status.name for status in LoggedModelStatus)),
+        "source_run_id": _LISTED_TEXT,
+        "experiment_id": _LISTED_TEXT,
+        "artifact_location": _LISTED_TEXT,
+        "status_message": _LISTED_TEXT,
+        "creation_timestamp": _TIME,
+        "creation_time": _CREATION_TIME_ALIAS,
+        "creation_timestamp_ms": _CREATION_TIME_ALIAS,
+        "last_updated_timestamp": _TIME,
+        "last_updated_timestamp_ms": _LAST_UPDATE_ALIAS,
+    },
+)
+_UNSORTED_TEXT = replace(_LISTED_TEXT, sortable=False)
+_MODEL_TIE_BREAK = (_attribute("creation_timestamp", ascending=False), _attribute("model_id"))
+
+LOGGED_MODELS = SearchKind(
+    name="logged models",
+    entities=_entities(
+        (_MODEL_ATTRIBUTES, _RUN_PREFIXES),
+        (Entity(EntityType.METRIC, any_key=_DOUBLE), _METRIC_PREFIXES),
+        (Entity(EntityType.PARAM, any_key=_UNSORTED_TEXT), _PARAM_PREFIXES),
+        (Entity(EntityType.TAG, any_key=_UNSORTED_TEXT), _TAG_PREFIXES),
+    ),
+    default_order=_MODEL_TIE_BREAK,
+    tie_break=_MODEL_TIE_BREAK,
+    unique=frozenset({Identifier(EntityType.ATTRIBUTE, "model_id")}),
+)
+"""Search of logged models. Its orderings come as mappings: `parse_logged_model_order_by`."""

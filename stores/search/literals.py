@@ -37,13 +37,17 @@ def parse_value(
     if comparator is Comparator.IS_NULL or comparator is Comparator.IS_NOT_NULL:
         return None
     if comparator is Comparator.IN or comparator is Comparator.NOT_IN:
-        return _parse_list(lexer)
+        return tuple(map(column.canonical, _parse_list(lexer)))
     is_text = column.type is ValueType.TEXT
     text = lexer.string() if is_text else _number_text(lexer, column)
+    if text is None and column.names:
+        text = lexer.number()
     if text is None:
         wanted = "a text in quotes such as 'my-value'" if is_text else "a number without quotes"
         raise lexer.expected(f"{wanted} to compare {identifier.entity} {identifier.key!r} with")
-    return text if is_text else _to_number(text, column.type)
+    if not is_text:
+        return _to_number(text, column.type)
+    return text if comparator in (Comparator.LIKE, Comparator.ILIKE) else column.canonical(text)
 
 
 def _number_text(lexer: Lexer, column: Column) -> str | None:

@@ -11,17 +11,20 @@ from functools import lru_cache
 
 from holdall.stores.errors import InvalidParameterValue
 from holdall.stores.search.ast import Comparator, Comparison, Filter, Identifier, OrderBy, Ordering
-from holdall.stores.search.kinds import EXPERIMENTS, RUNS, Column, Entity, SearchKind
+from holdall.stores.search.kinds import EXPERIMENTS, LOGGED_MODELS, RUNS, Column, Entity, SearchKind
 from holdall.stores.search.lexer import Lexer
 from holdall.stores.search.literals import parse_value
 
 __all__ = [
+    "complete_ordering",
     "parse_experiment_filter",
     "parse_experiment_order_by",
     "parse_filter",
+    "parse_logged_model_filter",
     "parse_order_by",
     "parse_run_filter",
     "parse_run_order_by",
+    "resolve",
 ]
 
 
@@ -41,6 +44,17 @@ def parse_experiment_filter(text: str | None) -> Filter:
         InvalidParameterValue: The text is not a filter, or not one for experiments.
     """
     return parse_filter(text, EXPERIMENTS)
+
+
+def parse_logged_model_filter(text: str | None) -> Filter:
+    """Parse the filter of a search of logged models; None and the empty text mean everything.
+
+    A status given by its number becomes its name.
+
+    Raises:
+        InvalidParameterValue: The text is not a filter, or not one for logged models.
+    """
+    return parse_filter(text, LOGGED_MODELS)
 
 
 def parse_run_order_by(clauses: Sequence[str] | None) -> Ordering:
@@ -98,10 +112,11 @@ def parse_order_by(clauses: Sequence[str] | None, kind: SearchKind) -> Ordering:
     for clause in clauses:
         if not isinstance(clause, str):
             raise InvalidParameterValue(f"An order_by clause is a text, not {type(clause).__name__}.")
-    return _complete([_parse_order_clause(clause, kind) for clause in clauses], kind)
+    return complete_ordering([_parse_order_clause(clause, kind) for clause in clauses], kind)
 
 
-def _complete(requested: Sequence[OrderBy], kind: SearchKind) -> Ordering:
+def complete_ordering(requested: Sequence[OrderBy], kind: SearchKind) -> Ordering:
+    """Append what `kind` breaks ties with; of several keys for one column the first counts."""
     ordering: dict[Identifier, OrderBy] = {}
     for order in (*requested, *kind.tie_break):
         ordering.setdefault(order.identifier, order)
@@ -124,7 +139,7 @@ def _parse_filter(text: str, kind: SearchKind) -> Filter:
 
 
 def _parse_clause(lexer: Lexer, kind: SearchKind) -> Comparison:
-    identifier, column = _resolve(lexer.identifier(), lexer, kind)
+    identifier, column = resolve(lexer.identifier(), lexer, kind)
     comparator = lexer.comparator()
     if comparator not in column.comparators:
         valid = ", ".join(known for known in Comparator if known in column.comparators)
@@ -141,7 +156,7 @@ def _parse_order_clause(clause: str, kind: SearchKind) -> OrderBy:
     if clause != clause.strip():
         raise lexer.error("it begins or ends with blanks")
     text = lexer.identifier()
-    identifier, column = _resolve(text, lexer, kind)
+    identifier, column = resolve(text, lexer, kind)
     if not column.sortable:
         raise lexer.error(f"{kind.name} cannot be ordered by {text}")
     direction = lexer.direction()
@@ -150,8 +165,8 @@ def _parse_order_clause(clause: str, kind: SearchKind) -> OrderBy:
     return OrderBy(identifier, ascending=direction != "DESC")
 
 
-def _resolve(text: str, lexer: Lexer, kind: SearchKind) -> tuple[Identifier, Column]:
-    """The column that an identifier as written means in searches of `kind`."""
+def resolve(text: str, lexer: Lexer, kind: SearchKind) -> tuple[Identifier, Column]:
+    """The column that an identifier as written means in searches of `kind`; `lexer` reads it, and makes the errors."""
     prefix, dot, key = text.partition(".")
     if dot:
         entity = _entity(prefix, lexer, kind)

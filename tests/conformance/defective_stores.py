@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
@@ -22,6 +22,8 @@ from holdall.stores import (
     Experiment,
     InvalidParameterValue,
     LifecycleStage,
+    LoggedModel,
+    LoggedModelStatus,
     Metric,
     NotFound,
     PagedList,
@@ -31,10 +33,11 @@ from holdall.stores import (
     RunStatus,
     RunTag,
     ViewType,
+    as_logged_model_store,
     open_backend_store,
 )
 from holdall.stores.points import history_key
-from holdall.stores.queries import ExperimentQuery, HistoryQuery, RunQuery
+from holdall.stores.queries import ExperimentQuery, HistoryQuery, LoggedModelQuery, RunQuery
 from holdall.stores.search import Comparator, EntityType, matches_run, run_sort_key
 from holdall.stores.wrappers import WrapperBackendStore
 
@@ -46,7 +49,7 @@ class Undamaged(WrapperBackendStore):
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(multi_process=False, crash_safe=False, concurrent_creation=False)
+        return Capabilities(multi_process=False, crash_safe=False, concurrent_creation=False, logged_models=True)
 
     def _around(self, operation: str) -> AbstractContextManager[None]:
         return nullcontext()
@@ -343,6 +346,61 @@ class AnswersWhenClosed(Undamaged):
         """Never closed."""
 
 
+class AcceptsChangedModelParam(Undamaged):
+    def _log_logged_model_data(self, model_id: str, params: dict[str, str], tags: dict[str, str]) -> None:
+        known = as_logged_model_store(self.inner).get_logged_model(model_id).params
+        super()._log_logged_model_data(model_id, {key: params[key] for key in params.keys() - known.keys()}, tags)
+
+
+class WritesRunBeforeModel(Undamaged):
+    def _log_model_metrics(
+        self,
+        model_id: str,
+        run_id: str,
+        metrics: Sequence[Metric],
+        dataset_name: str | None,
+        dataset_digest: str | None,
+    ) -> None:
+        self._log_batch(run_id, metrics, [], {})
+        super()._log_model_metrics(model_id, run_id, metrics, dataset_name, dataset_digest)
+
+
+class ForgetsDatasetOfModelMetric(Undamaged):
+    def _log_model_metrics(
+        self,
+        model_id: str,
+        run_id: str,
+        metrics: Sequence[Metric],
+        dataset_name: str | None,
+        dataset_digest: str | None,
+    ) -> None:
+        super()._log_model_metrics(model_id, run_id, metrics, None, None)
+
+
+class LosesModelDataWhenFinal(Undamaged):
+    def _finalize_logged_model(self, model_id: str, status: LoggedModelStatus, time: int) -> LoggedModel:
+        model = super()._finalize_logged_model(model_id, status, time)
+        return replace(model, tags={})
+
+
+class SkipsPageModel(Undamaged):
+    def _search_logged_models(self, query: LoggedModelQuery) -> list[LoggedModel]:
+        found = super()._search_logged_models(query)
+        return found if query.after is None else found[1:]
+
+
+class HidesModelsOfDeletedExperiments(Undamaged):
+    def _search_logged_models(self, query: LoggedModelQuery) -> list[LoggedModel]:
+        found = super()._search_logged_models(query)
+        stages = {model.model_id: self.inner.get_experiment(model.experiment_id).lifecycle_stage for model in found}
+        return [model for model in found if stages[model.model_id] == LifecycleStage.ACTIVE]
+
+
+class MixesLinks(Undamaged):
+    def _link_models(self, run_id: str, inputs: Sequence[str], outputs: Mapping[str, int]) -> None:
+        super()._link_models(run_id, [*inputs, *outputs], outputs)
+
+
 class MemoryRawAccess(RawAccess):
     """The memory store itself, which the defect stands before."""
 
@@ -370,7 +428,10 @@ class MemoryRawAccess(RawAccess):
         }
 
     def digest(self) -> str:
-        everything = self._inner.search_experiments(ViewType.ALL), self._all_runs()
+        experiments = self._inner.search_experiments(ViewType.ALL)
+        ids = [experiment.experiment_id for experiment in experiments]
+        models = as_logged_model_store(self._inner).search_logged_models(ids)
+        everything = experiments, self._all_runs(), models
         return hashlib.sha256(repr(everything).encode()).hexdigest()
 
     def _all_runs(self) -> list[Run]:
@@ -440,6 +501,16 @@ DEFECTS: dict[type[Undamaged], tuple[str, ...]] = {
     OverwritesDatasets: ("test_log_inputs_keeps_datasets_and_tags",),
     TakesAnyToken: ("test_get_history_with_garbage_token_is_refused",),
     AnswersWhenClosed: ("test_use_closed_store_is_refused",),
+    AcceptsChangedModelParam: ("test_log_model_param_with_another_value_writes_nothing",),
+    WritesRunBeforeModel: ("test_log_model_metrics_to_missing_model_leaves_the_run_alone",),
+    ForgetsDatasetOfModelMetric: (
+        "test_log_model_metrics_on_datasets_keeps_the_latest_of_each",
+        "test_search_models_on_datasets_finds_what_was_measured_there",
+    ),
+    LosesModelDataWhenFinal: ("test_finalize_model_moves_from_any_status_to_any",),
+    SkipsPageModel: ("test_search_models_with_order_sorts_and_pages_alike",),
+    HidesModelsOfDeletedExperiments: ("test_delete_and_restore_experiment_leaves_models_alone",),
+    MixesLinks: ("test_link_models_to_run_shows_inputs_and_outputs",),
 }
 """Defect → tests that must fail on it, each by itself."""
 

@@ -11,13 +11,12 @@ import pytest
 import holdall
 from holdall.configuration import MAX_CONNECTIONS
 from holdall.session import SESSION
-from holdall.stores.errors import InvalidParameterValue, StoreClosed, Unsupported, UnsupportedScheme
+from holdall.stores.errors import InvalidParameterValue, StoreClosed, UnsupportedScheme
 from holdall.stores.resolution import open_backend_store
 
 
 def make_file_store(folder: Path) -> None:
-    (folder / "mlruns" / "0").mkdir(parents=True)
-    (folder / "mlruns" / "0" / "meta.yaml").write_text("experiment_id: '0'\n")
+    open_backend_store(folder / "mlruns").close()
 
 
 def test_start_run_with_nothing_configured_creates_database_and_says_so(
@@ -54,23 +53,15 @@ def test_start_run_with_existing_database_uses_it(folder: Path, capsys: pytest.C
     assert f"holdall: opened sqlite:///{folder}/mlflow.db" in capsys.readouterr().err
 
 
-def test_start_run_beside_file_store_is_an_error_that_creates_nothing(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_start_run_beside_file_store_uses_it_and_makes_no_database(
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_file_store(folder)
-    monkeypatch.setattr("holdall.defaults.known_schemes", lambda kind: ["memory", "sqlite"])
-    with pytest.raises(Unsupported, match="MLFLOW_TRACKING_URI"):
-        holdall.start_run()
+    with holdall.start_run() as run:
+        holdall.log_text("x", "x.txt")
     assert sorted(os.listdir(folder)) == ["mlruns"]
-    holdall.set_tracking_uri("sqlite:///mine.db")
-    with holdall.start_run():
-        pass
-    assert (folder / "mine.db").is_file()
-
-
-def test_resolve_file_store_with_backend_for_files_uses_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_file_store(folder)
-    monkeypatch.setattr("holdall.defaults.known_schemes", lambda kind: ["file", "sqlite"])
+    assert (folder / "mlruns" / "0" / run.info.run_id / "artifacts" / "x.txt").is_file()
+    assert f"holdall: opened {folder}/mlruns" in capsys.readouterr().err
     assert holdall.get_tracking_uri() == str(folder / "mlruns")
 
 

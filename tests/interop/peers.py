@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.interop.snapshot import Snapshot
-from tests.interop.workload import ROOT, Search, Step
+from tests.interop.steps import ROOT, Search, Step
 
 __all__ = ["VERSIONS", "Peer", "peer_python"]
 
@@ -22,6 +22,12 @@ VERSIONS = ("2.22.5", "3.17.2")
 
 _PACKAGES = ("alembic", "sqlalchemy>=2.0,<2.1")
 """What the SQL store needs beside mlflow-skinny. MLflow 2.22 imports a name that SQLAlchemy 2.1 no longer has."""
+
+_SETTINGS = {
+    "PYTHONUTF8": "1",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_ALLOW_FILE_STORE": "true",  # MLflow 3 opens no folder without it
+}
 
 _SCRIPT = Path(__file__).with_name("peer_script.py")
 
@@ -42,18 +48,27 @@ class Peer:
         return cls(peer_python(version))
 
     def use(
-        self, database: Path, steps: Sequence[Step] = (), searches: Sequence[Search] = ()
+        self, place: Path, steps: Sequence[Step] = (), searches: Sequence[Search] = ()
     ) -> tuple[Snapshot, list[list[str]]]:
-        """Open or create a database, take steps, then search; everything that is there then, and what was found."""
-        request = {"database": str(database), "root": ROOT, "steps": steps, "searches": searches}
-        answer = json.loads(self._run([str(_SCRIPT)], database.parent, json.dumps(request)))
+        """Open or create a store, take steps, then search; everything that is there then, and what was found.
+
+        A place named `*.db` is a SQLite database, any other a folder of files.
+        """
+        uri = f"sqlite:///{place}" if place.suffix == ".db" else str(place)
+        request = {"uri": uri, "root": ROOT, "steps": steps, "searches": searches}
+        answer = json.loads(self._run([str(_SCRIPT)], place.parent, json.dumps(request)))
         return answer["snapshot"], answer["found"]
 
     def upgrade(self, database: Path) -> None:
         """`mlflow db upgrade`."""
         self._run(["-m", "mlflow", "db", "upgrade", f"sqlite:///{database}"], database.parent)
 
-    def _run(self, arguments: list[str], folder: Path, stdin: str = "") -> str:
+    def collect_garbage(self, folder: Path) -> None:
+        """`mlflow gc`: remove all deleted runs and experiments for good."""
+        store = str(folder)
+        self._run(["-m", "mlflow", "gc", "--backend-store-uri", store], folder.parent, MLFLOW_TRACKING_URI=store)
+
+    def _run(self, arguments: list[str], folder: Path, stdin: str = "", **settings: str) -> str:
         # Neither our package nor the settings of whoever runs the tests may reach the peer.
         hidden = ("PYTHON", "MLFLOW", "COV_", "COVERAGE")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
@@ -64,7 +79,7 @@ class Peer:
             text=True,
             encoding="utf-8",
             cwd=folder,
-            env=environment | {"PYTHONUTF8": "1", "GIT_PYTHON_REFRESH": "quiet"},
+            env=environment | _SETTINGS | settings,
             check=False,
         )
         assert done.returncode == 0, f"the peer failed on {arguments}:\n{done.stderr[-4000:]}"
@@ -79,7 +94,7 @@ def peer_python(version: str) -> Path:
     Raises:
         RuntimeError: It cannot be installed. A peer that is not there fails the test: it is never skipped.
     """
-    home = _peers_dir()
+    home = peers_dir()
     environment = home / f"mlflow-{version}"
     python = environment / "bin" / "python"
     if python.exists():
@@ -91,7 +106,8 @@ def peer_python(version: str) -> Path:
     return python
 
 
-def _peers_dir() -> Path:
+def peers_dir() -> Path:
+    """Where the environments are kept."""
     if chosen := os.environ.get("HOLDALL_PEERS_DIR"):
         return Path(chosen)
     if tox := os.environ.get("TOX_WORK_DIR"):

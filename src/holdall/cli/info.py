@@ -69,7 +69,8 @@ def take_census(store: BackendStore) -> Census:
         if active and _is_stale(run):
             stale.append(run)
     last_runs = list(store.search_runs(ids, max_results=LAST_RUNS))
-    return Census(counts, last_runs, [*_stale_problem(stale), *_artifact_problems(experiments)])
+    problems = [str(problem) for problem in store.find_problems()]
+    return Census(counts, last_runs, [*problems, *_stale_problem(stale), *_artifact_problems(experiments)])
 
 
 def _runs(store: BackendStore, ids: list[str]) -> Iterator[Run]:

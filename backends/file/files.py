@@ -1,0 +1,231 @@
+"""Files and folders below a store's root, reached by descriptors and never through links.
+
+A folder is opened once and everything in it is named relative to it, so that moving it (as the deletion of an
+experiment does) pulls nothing away from whoever is at work in it, and no link put in the way leads elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Self
+
+from holdall.stores.errors import HoldallError, InternalError, ReadOnly, TemporarilyUnavailable
+
+__all__ = ["FOLDER_FLAGS", "READ_FLAGS", "Folder", "Stamp", "read_all", "stamp_of", "translate", "translated"]
+
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""For files that anybody may have put there: no link is followed, and a pipe does not block."""
+_WRITE_FLAGS = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CHUNK = 1 << 16
+
+Stamp = tuple[int, int, int, int]
+"""What tells one state of a file from another: size, time of change of its contents and of its entry, inode."""
+
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_GONE = frozenset({errno.ENOENT, errno.ESTALE, errno.ENOTCONN, errno.ENODEV})
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """The stamp of a file."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def read_all(file: int, size: int) -> bytes:
+    """The contents of an open file that was `size` bytes long a moment ago."""
+    data = os.read(file, size + 1)
+    if len(data) == size and size:
+        return data
+    parts = [data]
+    while data := os.read(file, _CHUNK):
+        parts.append(data)
+    return b"".join(parts)
+
+
+class Folder:
+    """An open folder.
+
+    Args:
+        path: Where it is, from `parent` if that is given.
+        parent: The folder that `path` is relative to.
+
+    Raises:
+        OSError: There is no such folder, or it is a link.
+    """
+
+    __slots__ = ("fd",)
+    fd: int
+
+    def __init__(self, path: str, parent: Folder | None = None) -> None:
+        self.fd = os.open(path, FOLDER_FLAGS, dir_fd=None if parent is None else parent.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.fd)
+
+    def open(self, name: str) -> Folder:
+        """A folder in it."""
+        return Folder(name, self)
+
+    def make(self, name: str) -> None:
+        """Make a folder in it, and those on the way, where they are missing."""
+        try:
+            os.mkdir(name, dir_fd=self.fd)
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            parent, slash, _ = name.rpartition("/")
+            if not slash:
+                raise
+            self.make(parent)
+            with suppress(FileExistsError):
+                os.mkdir(name, dir_fd=self.fd)
+
+    def names(self) -> list[str]:
+        """Names of what is in it, in no order."""
+        return os.listdir(self.fd)
+
+    def folders(self) -> list[str]:
+        """Names of the folders in it, in order; links are none."""
+        with os.scandir(self.fd) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
+    def stat(self, name: str) -> os.stat_result | None:
+        """The status of something in it; None if it is not there."""
+        try:
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise
+
+    def stat_file(self, name: str) -> os.stat_result | None:
+        """The status of a file in it; None if there is none."""
+        status = self.stat(name)
+        return status if status is not None and stat.S_ISREG(status.st_mode) else None
+
+    def read(self, name: str) -> bytes | None:
+        """The contents of a file in it; None if there is no such file.
+
+        Raises:
+            OSError: It cannot be read, or is a link or no file.
+        """
+        found = self.read_with_status(name)
+        return None if found is None else found[0]
+
+    def read_with_status(self, name: str) -> tuple[bytes, os.stat_result] | None:
+        """The same, and the file's status before it was read."""
+        try:
+            file = os.open(name, READ_FLAGS, dir_fd=self.fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, "not a regular file", name)
+            return read_all(file, status.st_size), status
+        finally:
+            os.close(file)
+
+    def replace(self, name: str, data: bytes, spare: str) -> None:
+        """Write a file whole: under the name `spare` first, which then becomes `name`, in place of what was there.
+
+        Raises:
+            OSError: It cannot be written; `spare` is removed.
+        """
+        self.create(spare, data)
+        try:
+            self.rename(spare, name)
+        except OSError:
+            self.remove(spare)
+            raise
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give something in it another name, in place of the file that has it."""
+        os.rename(name, new_name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def create(self, name: str, data: bytes) -> None:
+        """Write a new file."""
+        file = os.open(name, _WRITE_FLAGS | os.O_CREAT | os.O_TRUNC, 0o666, dir_fd=self.fd)
+        try:
+            _write(file, data)
+        finally:
+            os.close(file)
+
+    def put_if_missing(self, name: str, data: bytes, spare: str) -> None:
+        """Write a file whole, unless there is one: of several writers the first one's stays."""
+        self.create(spare, data)
+        try:
+            os.link(spare, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        except FileExistsError:
+            pass
+        except OSError:  # a disk without links
+            if self.stat(name) is None:
+                self.rename(spare, name)
+        finally:
+            self.remove(spare)
+
+    def append(self, name: str, data: bytes) -> os.stat_result:
+        """Append to a file, which is created if missing; its status then."""
+        file = os.open(name, _WRITE_FLAGS | os.O_CREAT | os.O_APPEND, 0o666, dir_fd=self.fd)
+        try:
+            _write(file, data)
+            return os.fstat(file)
+        finally:
+            os.close(file)
+
+    def cut(self, name: str, size: int) -> None:
+        """Shorten a file."""
+        file = os.open(name, _WRITE_FLAGS, dir_fd=self.fd)
+        try:
+            os.ftruncate(file, size)
+        finally:
+            os.close(file)
+
+    def remove(self, name: str) -> bool:
+        """Remove a file; whether it was there."""
+        try:
+            os.unlink(name, dir_fd=self.fd)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+
+def _write(file: int, data: bytes) -> None:
+    written = os.write(file, data)
+    while written < len(data):
+        written += os.write(file, data[written:])
+
+
+def translate(error: OSError, what: str) -> HoldallError:
+    """What an error of the operating system means; `what` could not be done."""
+    reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    if error.errno in _REFUSED:
+        return ReadOnly(f"{what}: {reason}; check who owns it and its permissions.")
+    if error.errno in _FULL:
+        return InternalError(f"{what}: {reason}; make room and try again.")
+    if error.errno in _GONE:
+        return TemporarilyUnavailable(f"{what}: {reason}; was it moved, or its disk unmounted?")
+    return InternalError(f"{what}: {reason}.")
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn errors of the operating system within the block into a `HoldallError` that says what failed."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, HoldallError):
+            raise
+        raise translate(error, what) from error

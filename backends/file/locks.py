@@ -1,0 +1,296 @@
+"""Locks between processes, made of nothing but files, so that they work wherever the files do.
+
+A lock is held by whoever made the file of its name. Making it is one `link` of a file that says who the process is: it
+either succeeds or finds the name taken, on local disks, NFS and Lustre alike, where `flock` and SQLite's locks may be
+local to a machine or missing. Threads of one store queue up in the process first.
+
+A process that dies leaves its lock behind. On the same machine the others see at once that it is dead, and take the
+lock away; for that they hold the lock's own lock, so that none takes away what another has just made. A lock from
+another machine counts as abandoned when it has not changed for `ABANDONED_SECONDS` while somebody waited for it;
+a holder that needs longer refreshes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdall.backends.file.files import Folder
+from holdall.stores.errors import TemporarilyUnavailable
+
+__all__ = ["ABANDONED_SECONDS", "IDENTITY_PREFIX", "Locks", "Owner"]
+
+ABANDONED_SECONDS = 60.0
+"""For so long a waiter must have seen the same lock of another machine before taking it away."""
+
+IDENTITY_PREFIX = ".holdall-process-"
+"""How the file begins that says who a process is; it lies in the root, where MLflow passes over files."""
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.0002, 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process, as far as others can tell whether it lives.
+
+    Attributes:
+        host: Name of its machine.
+        boot: Which start of that machine.
+        space: Its space of process ids; ids of another space say nothing here.
+        pid: Process id.
+        started: Clock ticks from the machine's start to the process's, which tells it from a later one of the same id.
+    """
+
+    host: str
+    boot: str
+    space: str
+    pid: int
+    started: str
+
+    @classmethod
+    def here(cls) -> Owner:
+        """This process."""
+        pid = os.getpid()
+        return cls(socket.gethostname(), _boot(), _pid_space(), pid, _started(pid))
+
+    def is_dead(self) -> bool:
+        """Whether the process has certainly ended."""
+        here = Owner.here()
+        if self.host != here.host:
+            return False
+        if self.boot != here.boot:
+            return True
+        return self.space == here.space and _started(self.pid) != self.started
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+    def encode(self) -> bytes:
+        """As the identity file holds it."""
+        return json.dumps([self.host, self.boot, self.space, self.pid, self.started]).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Owner | None:
+        """From an identity file; None if it is none."""
+        try:
+            match json.loads(data):
+                case [str(host), str(boot), str(space), int(pid), str(started)]:
+                    return cls(host, boot, space, pid, started)
+        except ValueError:
+            pass
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """What a lock's file is a link of."""
+
+    pid: int
+    path: str
+    owner: Owner
+
+    @property
+    def content(self) -> bytes:
+        return self.owner.encode()
+
+
+class Locks:
+    """Holds locks on behalf of one store in one process; safe to share between threads.
+
+    Args:
+        root: The store's root folder.
+        timeout: Seconds after which waiting for a lock is given up.
+    """
+
+    def __init__(self, root: str, timeout: float = 60.0) -> None:
+        self._root = root
+        self._timeout = timeout
+        self._guard = threading.Lock()
+        self._queues: dict[tuple[int, str], tuple[threading.Lock, int]] = {}
+        self._identity: _Identity | None = None
+
+    @contextmanager
+    def hold(self, folder: Folder, name: str, what: str) -> Iterator[None]:
+        """Hold the lock `name` in a folder.
+
+        Args:
+            folder: Where the lock's file is made.
+            name: Its name.
+            what: What is locked, for the message.
+
+        Raises:
+            TemporarilyUnavailable: Somebody else held it all the time; the message says who.
+            OSError: The folder cannot be written to.
+        """
+        deadline = time.monotonic() + self._timeout
+        place = os.fstat(folder.fd).st_ino, name
+        queue = self._queue(place)
+        try:
+            if not queue.acquire(timeout=self._timeout):
+                raise TemporarilyUnavailable(f"{what} is locked by another thread of this process; try again.")
+            try:
+                self._acquire(folder, name, what, deadline)
+                try:
+                    yield
+                finally:
+                    self._release(folder, name)
+            finally:
+                queue.release()
+        finally:
+            self._leave(place)
+
+    def close(self) -> None:
+        """Remove this process's identity file."""
+        with self._guard:
+            if self._identity is not None and self._identity.pid == os.getpid():
+                Path(self._identity.path).unlink(missing_ok=True)
+            self._identity = None
+
+    def _queue(self, place: tuple[int, str]) -> threading.Lock:
+        with self._guard:
+            lock, users = self._queues.get(place) or (threading.Lock(), 0)
+            self._queues[place] = lock, users + 1
+            return lock
+
+    def _leave(self, place: tuple[int, str]) -> None:
+        with self._guard:
+            lock, users = self._queues.pop(place)
+            if users > 1:
+                self._queues[place] = lock, users - 1
+
+    def _acquire(self, folder: Folder, name: str, what: str, deadline: float) -> None:
+        if self._make(folder, name):
+            return
+        wait, seen, since = _FIRST_WAIT, None, time.monotonic()
+        while True:
+            holder, mark = _look(folder, name)
+            now = time.monotonic()
+            if mark != seen:
+                seen, since = mark, now
+            if mark is not None and (_is_gone(holder) or now - since > ABANDONED_SECONDS):
+                self._take_away(folder, name, what, deadline, mark)
+            elif now > deadline:
+                who = "an unknown process" if holder is None else str(holder)
+                raise TemporarilyUnavailable(
+                    f"{what} is locked by {who} and did not become free within {self._timeout:g} seconds; "
+                    f"try again, or end that process if it hangs."
+                )
+            elif mark is not None:
+                time.sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT)
+            if self._make(folder, name):
+                return
+
+    def _take_away(self, folder: Folder, name: str, what: str, deadline: float, mark: tuple[int, int]) -> None:
+        """Remove the lock of a process that is gone, unless somebody else has done so meanwhile."""
+        breaking = f"{name}.break"
+        self._acquire(folder, breaking, what, deadline)
+        try:
+            if _look(folder, name)[1] == mark:
+                folder.remove(name)
+        finally:
+            folder.remove(breaking)
+
+    def _make(self, folder: Folder, name: str) -> bool:
+        """Make the lock's file; whether it was not there before."""
+        identity = self._own_identity()
+        try:
+            os.link(identity.path, name, dst_dir_fd=folder.fd)
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            folder.make(name.rpartition("/")[0] or ".")
+            return _create_exclusively(folder, name, identity.content)
+        except OSError:  # another disk, or one without links
+            return _create_exclusively(folder, name, identity.content)
+        return True
+
+    def _release(self, folder: Folder, name: str) -> None:
+        """Remove the lock's file, unless somebody took it away and made another."""
+        holder, _ = _look(folder, name)
+        if holder == self._own_identity().owner:
+            folder.remove(name)
+
+    def _own_identity(self) -> _Identity:
+        """The identity of this process, written at its first lock; a forked child has its own."""
+        identity = self._identity
+        if identity is None or identity.pid != os.getpid():
+            with self._guard:
+                owner = Owner.here()
+                name = f"{IDENTITY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+                with Folder(self._root) as root:
+                    root.create(name, owner.encode())
+                identity = self._identity = _Identity(os.getpid(), f"{self._root}/{name}", owner)
+        return identity
+
+
+def _create_exclusively(folder: Folder, name: str, content: bytes) -> bool:
+    try:
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder.fd)
+    except FileExistsError:
+        return False
+    try:
+        os.write(file, content)
+    finally:
+        os.close(file)
+    return True
+
+
+def _look(folder: Folder, name: str) -> tuple[Owner | None, tuple[int, int] | None]:
+    """Who holds a lock, as far as can be read, and what tells it from the next one; (None, None) if nobody."""
+    status = folder.stat(name)
+    if status is None:
+        return None, None
+    try:
+        data = folder.read(name)
+    except OSError:
+        data = None
+    return None if data is None else Owner.decode(data), (status.st_ino, status.st_ctime_ns)
+
+
+def _is_gone(holder: Owner | None) -> bool:
+    return holder is not None and holder.is_dead()
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def _pid_space() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """When a process started, '' if there is none, where the system tells; else only whether there is one."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace")
+    except FileNotFoundError:
+        return "" if os.path.isdir("/proc/self") else _exists(pid)
+    except OSError:
+        return ""
+    state, *fields = status.rpartition(")")[2].split()
+    return "" if state in "ZX" else fields[18]
+
+
+def _exists(pid: int) -> str:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "alive"
