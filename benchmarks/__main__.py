@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from rich.console import Console
 
 from benchmarks.environment import find_mlflow_python
 from benchmarks.measure import compare
-from benchmarks.operations import OPERATIONS, Operation
+from benchmarks.operations import Operation
 from benchmarks.peer import BenchmarkError, Peer
 from benchmarks.progress import Progress
 from benchmarks.report import Report
-from benchmarks.sides import SIDES
+from benchmarks.suites import SUITES, Suite
 from benchmarks.workload import Scale
 
 __all__ = ["main"]
@@ -50,8 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=sys.modules["benchmarks"].__doc__)
-    parser.add_argument("--only", action="append", choices=OPERATIONS, metavar="OPERATION", help=", ".join(OPERATIONS))
-    parser.add_argument("--sides", type=_sides, default=list(SIDES), help="comma-separated; default: %(default)s")
+    parser.add_argument(
+        "--store", choices=SUITES, default="sqlite", help="kind of store to measure; default: %(default)s"
+    )
+    parser.add_argument(
+        "--only", action="append", metavar="OPERATION", help=_each(lambda suite: ", ".join(suite.operations))
+    )
+    parser.add_argument(
+        "--sides",
+        type=lambda text: text.split(","),
+        help="comma-separated; default: all, which are " + _each(lambda suite: ",".join(suite.sides)),
+    )
     parser.add_argument("--runs", type=_positive, default=FULL.runs, help="runs to search; default: %(default)s")
     parser.add_argument(
         "--points", type=_positive, default=FULL.points, help="points of the long history; default: %(default)s"
@@ -63,7 +72,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--synchronous",
         choices=["NORMAL", "FULL"],
         default="NORMAL",
-        help="of holdall and the raw driver; default: %(default)s",
+        help="SQLite's setting, of holdall and the raw driver; default: %(default)s",
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a promised ratio is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
@@ -75,9 +84,17 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--work-dir",
         type=Path,
         default=WORK,
-        help="for databases (deleted) and MLflow's environment (kept); default: %(default)s",
+        help="for stores (deleted) and MLflow's environment (kept); default: %(default)s",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    suite = SUITES[options.store]
+    _refuse_unknown(parser, "operation", options.only or (), suite.operations)
+    _refuse_unknown(parser, "side", options.sides or (), suite.sides)
+    return options
+
+
+def _each(describe: Callable[[Suite], str]) -> str:
+    return "; ".join(f"{name}: {describe(suite)}" for name, suite in SUITES.items())
 
 
 def _positive(text: str) -> int:
@@ -87,15 +104,15 @@ def _positive(text: str) -> int:
     return value
 
 
-def _sides(text: str) -> list[str]:
-    names = text.split(",")
-    if unknown := [name for name in names if name not in SIDES]:
-        raise argparse.ArgumentTypeError(f"unknown side {unknown[0]!r}; known: {', '.join(SIDES)}")
-    return names
+def _refuse_unknown(parser: argparse.ArgumentParser, what: str, names: Iterable[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            parser.error(f"unknown {what} {name!r}; known: {', '.join(known)}")
 
 
 def _measure(options: argparse.Namespace) -> Report:
-    operations = [operation for name, operation in OPERATIONS.items() if not options.only or name in options.only]
+    suite = SUITES[options.store]
+    operations = [item for name, item in suite.operations.items() if not options.only or name in options.only]
     work: Path = options.work_dir.resolve()
     work.mkdir(parents=True, exist_ok=True)
     scale = Scale(options.runs, options.points)
@@ -104,15 +121,16 @@ def _measure(options: argparse.Namespace) -> Report:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=work, prefix="run-")))
         progress = stack.enter_context(Progress(_total(operations, rounds)))
         peers = []
-        for name in options.sides:
+        for name in options.sides or suite.sides:
             python = find_mlflow_python(options.mlflow_python, work) if name == "mlflow" else Path(sys.executable)
-            peers.append(stack.enter_context(Peer(name, python, folder / name, scale, options.synchronous)))
+            peer = Peer(suite.name, name, python, folder / name, scale, options.synchronous)
+            peers.append(stack.enter_context(peer))
         for peer in peers:
             progress.say(f"preparing {peer.name}")
             peer.wait_ready()
         results = [compare(peers, operation, rounds, progress.advance) for operation in operations]
     versions = {peer.name: peer.version for peer in peers}
-    return Report(results, versions, f"{scale.runs:,} runs, {scale.points:,} points")
+    return Report(results, versions, f"{scale.runs:,} runs, {scale.points:,} points", raw="raw" in suite.sides)
 
 
 def _total(operations: Sequence[Operation], rounds: int | None) -> int:

@@ -46,7 +46,8 @@ def compare(peers: Sequence[Peer], operation: Operation, rounds: int | None, pro
     Raises:
         BenchmarkError: Two sides answered differently, or wrote different numbers of rows.
     """
-    _measure_round(peers, operation)  # warm up
+    if operation.warm_up:
+        _measure_round(peers, operation)
     seconds: dict[str, list[float]] = {peer.name: [] for peer in peers}
     for number in range(rounds or operation.rounds):
         turn = number % len(peers)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
-from benchmarks.sides.base import Side, Task
-from benchmarks.workload import BATCH_LABELS, BATCH_METRICS, HISTORY_KEY, HISTORY_RUN, points, stored_runs
+from benchmarks import plans
 
-__all__ = ["OPERATIONS", "Operation"]
-
-Tasks = list[Task[Any]]
+__all__ = ["FILE_OPERATIONS", "SQLITE_OPERATIONS", "Operation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,92 +18,80 @@ class Operation:
     Attributes:
         name: For `--only`, JSON and the protocol.
         title: For people.
-        plan: Prepares the calls of a round, untimed, from a side and the number of calls.
+        plan: Prepares the calls of a round, untimed, from a side of its suite and the number of calls.
         calls: Calls of a round; its time is their mean.
         rounds: Rounds; the median counts.
         times_mlflow: How many times faster than MLflow it must be, where that is promised.
         of_raw: What part of the raw driver's speed it must reach, where that is promised.
+        warm_up: Whether a round that does not count goes first.
     """
 
     name: str
     title: str
-    plan: Callable[[Side, int], Tasks]
+    plan: Callable[[Any, int], plans.Tasks]
     calls: int
     rounds: int
     times_mlflow: float | None = None
     of_raw: float | None = None
+    warm_up: bool = True
 
 
-def _log_metric(side: Side, calls: int) -> Tasks:
-    run_id = side.start_run()
-    return [side.log_metric(run_id, point) for point in points(calls)]
+SQLITE_OPERATIONS = (
+    Operation("log_metric", "log_metric", plans.log_metric, 100, 15, times_mlflow=25, of_raw=0.4),
+    Operation("log_param", "log_param", plans.log_param, 100, 15, of_raw=0.4),
+    Operation("set_tag", "set_tag", plans.set_tag, 100, 15, of_raw=0.4),
+    Operation("log_metrics", "log_batch, 1,000 metrics", plans.log_metrics, 5, 15, times_mlflow=15, of_raw=0.6),
+    Operation("log_labels", "log_batch, 100 params + 100 tags", plans.log_labels, 10, 15, of_raw=0.6),
+    Operation("create_run", "create_run", plans.create_run, 50, 15, times_mlflow=20),
+    Operation("get_run", "get_run", plans.get_run, 50, 15, times_mlflow=15),
+    Operation("history", "history of a metric", plans.history, 1, 7),
+    Operation("top_runs", "top 100 runs by metric, filtered", plans.top_runs, 3, 9, times_mlflow=20),
+    Operation("scan", "read all runs", plans.scan, 1, 5, times_mlflow=15),
+    Operation("open_existing", "open an existing store", plans.open_existing, 3, 9),
+    Operation("open_new", "open a new store", plans.open_new, 1, 5),
+)
+"""Against MLflow's SQLite store and the raw driver, in the order of the table."""
 
-
-def _log_param(side: Side, calls: int) -> Tasks:
-    run_id = side.start_run()
-    return [side.log_param(run_id, f"param_{number}", f"value {number}") for number in range(calls)]
-
-
-def _set_tag(side: Side, calls: int) -> Tasks:
-    run_id = side.start_run()
-    return [side.set_tag(run_id, f"tag_{number}", f"value {number}") for number in range(calls)]
-
-
-def _log_metrics(side: Side, calls: int) -> Tasks:
-    run_id = side.start_run()
-    steps = BATCH_METRICS // 10
-    return [side.log_metrics(run_id, points(BATCH_METRICS, keys=10, first_step=call * steps)) for call in range(calls)]
-
-
-def _log_labels(side: Side, calls: int) -> Tasks:
-    labels = [(f"label_{number}", f"value {number}") for number in range(BATCH_LABELS)]
-    return [side.log_labels(side.start_run(), labels, labels) for _ in range(calls)]
-
-
-def _create_run(side: Side, calls: int) -> Tasks:
-    return [side.create_run(f"run-{number}") for number in range(calls)]
-
-
-def _get_run(side: Side, calls: int) -> Tasks:
-    chosen = Random(calls).choices(stored_runs(side.scale.runs), k=calls)
-    return [side.get_run(run.run_id) for run in chosen]
-
-
-def _history(side: Side, calls: int) -> Tasks:
-    return [side.history(HISTORY_RUN, HISTORY_KEY) for _ in range(calls)]
-
-
-def _top_runs(side: Side, calls: int) -> Tasks:
-    return [side.top_runs() for _ in range(calls)]
-
-
-def _scan(side: Side, calls: int) -> Tasks:
-    return [side.scan() for _ in range(calls)]
-
-
-def _open_existing(side: Side, calls: int) -> Tasks:
-    return [side.open_existing(side.fresh_copy()) for _ in range(calls)]
-
-
-def _open_new(side: Side, calls: int) -> Tasks:
-    return [side.open_new(side.fresh_path()) for _ in range(calls)]
-
-
-OPERATIONS = {
-    operation.name: operation
-    for operation in (
-        Operation("log_metric", "log_metric", _log_metric, 100, 15, times_mlflow=25, of_raw=0.4),
-        Operation("log_param", "log_param", _log_param, 100, 15, of_raw=0.4),
-        Operation("set_tag", "set_tag", _set_tag, 100, 15, of_raw=0.4),
-        Operation("log_metrics", "log_batch, 1,000 metrics", _log_metrics, 5, 15, times_mlflow=15, of_raw=0.6),
-        Operation("log_labels", "log_batch, 100 params + 100 tags", _log_labels, 10, 15, of_raw=0.6),
-        Operation("create_run", "create_run", _create_run, 50, 15, times_mlflow=20),
-        Operation("get_run", "get_run", _get_run, 50, 15, times_mlflow=15),
-        Operation("history", "history of a metric", _history, 1, 7),
-        Operation("top_runs", "top 100 runs by metric, filtered", _top_runs, 3, 9, times_mlflow=20),
-        Operation("scan", "read all runs", _scan, 1, 5, times_mlflow=15),
-        Operation("open_existing", "open an existing store", _open_existing, 3, 9),
-        Operation("open_new", "open a new store", _open_new, 1, 5),
-    )
-}
-"""Every operation by name, in the order of the table."""
+FILE_OPERATIONS = (
+    Operation("log_metric", "log_metric", plans.log_metric, 100, 15, times_mlflow=1),
+    Operation("log_param", "log_param", plans.log_param, 100, 15),
+    Operation("set_tag", "set_tag", plans.set_tag, 100, 15),
+    Operation("log_metrics", "log_batch, 1,000 metrics", plans.log_metrics, 5, 9, times_mlflow=5),
+    Operation("log_labels", "log_batch, 100 params + 100 tags", plans.log_labels, 10, 9, times_mlflow=5),
+    Operation("create_run", "create_run", plans.create_run, 50, 15, times_mlflow=3),
+    Operation("get_run", "get_run", plans.get_run, 50, 15),
+    Operation("history", "history of a metric", plans.history, 1, 7),
+    Operation(
+        "first_top_runs",
+        "top 100 by metric: first contact",
+        plans.first_top_runs,
+        1,
+        3,
+        times_mlflow=2,
+        warm_up=False,
+    ),
+    Operation("top_runs", "top 100 by metric: again", plans.top_runs, 1, 3, times_mlflow=50),
+    Operation("reopen_top_runs", "top 100 by metric: store opened again", plans.reopen_top_runs, 1, 3),
+    Operation(
+        "top_runs_after_write",
+        "top 100 by metric: a run changed by others",
+        plans.top_runs_after_write,
+        1,
+        3,
+        times_mlflow=20,
+    ),
+    Operation(
+        "top_runs_after_set_tag",
+        "top 100 by metric: a run changed by the store",
+        plans.top_runs_after_set_tag,
+        1,
+        3,
+        times_mlflow=20,
+    ),
+    Operation("first_scan", "read all runs: first contact", plans.first_scan, 1, 3, times_mlflow=2, warm_up=False),
+    Operation("scan", "read all runs: again", plans.scan_at_once, 1, 3, times_mlflow=50),
+    Operation("scan_pages", "read all runs: by pages of 1,000", plans.scan, 1, 1, warm_up=False),
+    Operation("open_existing", "open an existing store", plans.open_existing, 3, 9),
+    Operation("open_new", "open a new store", plans.open_new, 1, 5),
+)
+"""Against MLflow's file store, in the order of the table. MLflow reads every run at every search: rounds are few."""

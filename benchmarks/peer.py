@@ -40,9 +40,10 @@ class Peer:
     """A side in a process of its own.
 
     Args:
+        suite: Name of what is measured.
         name: The side.
         python: Interpreter to play it with.
-        folder: Where its databases and its log lie.
+        folder: Where its stores, its caches and its log lie.
         scale: How much is stored before reading is measured.
         synchronous: SQLite's setting, for the sides that let one choose.
 
@@ -50,12 +51,12 @@ class Peer:
         version: What is measured, once `wait_ready` has returned.
     """
 
-    def __init__(self, name: str, python: Path, folder: Path, scale: Scale, synchronous: str) -> None:
+    def __init__(self, suite: str, name: str, python: Path, folder: Path, scale: Scale, synchronous: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.version = ""
         self._log = folder / "worker.log"
-        arguments = [name, str(folder), str(scale.runs), str(scale.points), synchronous]
+        arguments = [suite, name, str(folder), str(scale.runs), str(scale.points), synchronous]
         with self._log.open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 [str(python), "-m", "benchmarks.worker", *arguments],
@@ -64,7 +65,7 @@ class Peer:
                 stderr=log,
                 text=True,
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": _import_path()},
+                env={**os.environ, "PYTHONPATH": import_path(), "XDG_CACHE_HOME": str(folder / "caches")},
             )
 
     def __enter__(self) -> Self:
@@ -78,7 +79,7 @@ class Peer:
         self._process.communicate()
 
     def wait_ready(self) -> None:
-        """Wait until the databases are filled."""
+        """Wait until the stores are filled."""
         self.version = str(self._read()["version"])
 
     def run(self, operation: str, calls: int) -> Measurement:
@@ -99,7 +100,7 @@ class Peer:
         return reply
 
 
-def _import_path() -> str:
+def import_path() -> str:
     """The folder above this one first, then what is set, absolute as the worker has another working directory."""
     inherited = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     return os.pathsep.join([str(ROOT), *map(os.path.abspath, inherited)])

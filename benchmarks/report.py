@@ -24,6 +24,8 @@ _HEADINGS = (
     "promised",
     "kept",
 )
+_RULES = ("---", *("---:",) * 7, "---")
+_RAW_COLUMNS = (2, 6, 7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,13 @@ class Report:
         results: In the order measured.
         versions: What each side is.
         scale: How much was stored, in words.
+        raw: Whether the table has columns for the raw driver: files have none.
     """
 
     results: Sequence[Result]
     versions: dict[str, str]
     scale: str
+    raw: bool = True
 
     @property
     def missed(self) -> list[str]:
@@ -56,17 +60,21 @@ class Report:
     def table(self) -> Table:
         """For a terminal."""
         table = Table(caption=self.conditions, caption_justify="left")
-        for index, heading in enumerate(_HEADINGS):
-            table.add_column(heading, justify="left" if index in (0, 8) else "right", no_wrap=True)
+        for heading, rule in zip(self._choose(_HEADINGS), self._choose(_RULES), strict=True):
+            table.add_column(heading, justify="right" if rule.endswith(":") else "left", no_wrap=True)
         for result in self.results:
-            table.add_row(*_cells(result))
+            table.add_row(*self._choose(_cells(result)))
         return table
 
     def markdown(self) -> str:
         """For the documentation."""
-        rows = [_HEADINGS, ("---", *("---:",) * 7, "---"), *map(_cells, self.results)]
+        rows = map(self._choose, [_HEADINGS, _RULES, *map(_cells, self.results)])
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join([*lines, "", f"{self.conditions}. Median time of a call.", ""])
+
+    def _choose(self, row: tuple[str, ...]) -> list[str]:
+        """The columns of a full row that the table has."""
+        return [cell for index, cell in enumerate(row) if self.raw or index not in _RAW_COLUMNS]
 
     def json(self) -> dict[str, object]:
         """For programs: seconds of every round, medians, ratios, promises."""

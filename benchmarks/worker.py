@@ -1,8 +1,8 @@
-"""The process that plays one side: `python -m benchmarks.worker SIDE FOLDER RUNS POINTS SYNCHRONOUS`.
+"""The process that plays one side: `python -m benchmarks.worker SUITE SIDE FOLDER RUNS POINTS SYNCHRONOUS`.
 
-It answers with JSON lines on standard output. The first, unasked, is `{"version": …}` when its databases are ready.
+It answers with JSON lines on standard output. The first, unasked, is `{"version": …}` when its stores are ready.
 Each line `{"operation": …, "calls": n}` that it reads is answered with the seconds that the calls took together, the
-answer of the last one, and the number of rows in the database that is logged to. What libraries print goes to standard
+answer of the last one, and the numbers of rows in the store that is logged to. What libraries print goes to standard
 error. Standard library only.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import IO
 
-from benchmarks.operations import OPERATIONS
-from benchmarks.sides import open_side
+from benchmarks.operations import Operation
 from benchmarks.sides.base import Side
+from benchmarks.suites import SUITES, Suite
 from benchmarks.workload import Scale
 
 __all__ = ["measure", "serve"]
@@ -25,9 +25,9 @@ __all__ = ["measure", "serve"]
 Reply = dict[str, object]
 
 
-def measure(side: Side, operation: str, calls: int) -> Reply:
+def measure(side: Side, operation: Operation, calls: int) -> Reply:
     """Prepare a number of calls, time them, and say what came out."""
-    tasks = OPERATIONS[operation].plan(side, calls)
+    tasks = operation.plan(side, calls)
     results = []
     start = perf_counter()
     for task in tasks:
@@ -39,13 +39,13 @@ def measure(side: Side, operation: str, calls: int) -> Reply:
     return {"seconds": seconds, "answer": answer, "rows": side.count_rows()}
 
 
-def serve(side: Side, requests: IO[str], replies: IO[str]) -> None:
+def serve(suite: Suite, side: Side, requests: IO[str], replies: IO[str]) -> None:
     """Prepare the side, then answer requests until there are no more."""
     side.prepare()
     _reply(replies, {"version": side.version})
     for line in requests:
         request = json.loads(line)
-        _reply(replies, measure(side, request["operation"], request["calls"]))
+        _reply(replies, measure(side, suite.operations[request["operation"]], request["calls"]))
     side.close()
 
 
@@ -56,10 +56,12 @@ def _reply(replies: IO[str], reply: Reply) -> None:
 
 def main(arguments: list[str]) -> None:
     """Play the side that the arguments name, over standard input and output."""
-    name, folder, runs, points, synchronous = arguments
+    store, name, folder, runs, points, synchronous = arguments
+    suite = SUITES[store]
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    serve(open_side(name, Path(folder), Scale(int(runs), int(points)), synchronous), sys.stdin, replies)
+    side = suite.open_side(name, Path(folder), Scale(int(runs), int(points)), synchronous)
+    serve(suite, side, sys.stdin, replies)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-__all__ = ["EXPERIMENT", "TOP", "Point", "Scale", "StoredRun", "points", "stored_runs"]
+__all__ = [
+    "BATCH_LABELS",
+    "BATCH_METRICS",
+    "EXPERIMENT",
+    "EXPERIMENT_ID",
+    "HISTORY_KEY",
+    "HISTORY_RUN",
+    "ONE_PAGE",
+    "PAGE",
+    "START",
+    "TOP",
+    "Point",
+    "Scale",
+    "StoredRun",
+    "iterate_runs",
+    "leading_run",
+    "points",
+    "stored_runs",
+]
 
 EXPERIMENT = "bench"
 """Name of the experiment that all runs belong to."""
+
+EXPERIMENT_ID = 1
+"""Its id, which is also the name of its folder where a store keeps folders."""
 
 HISTORY_KEY = "loss"
 HISTORY_RUN = "f" * 32
@@ -21,6 +43,9 @@ BATCH_METRICS = 1000
 BATCH_LABELS = 100
 PAGE = 1000
 """Rows of a page when all runs are read: what both search calls use by default."""
+
+ONE_PAGE = 50_000
+"""Rows of a page that holds all runs: the most that both search calls take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +96,31 @@ class StoredRun:
 
 
 def stored_runs(count: int) -> list[StoredRun]:
-    """Runs of the populated database: the same list for the same count."""
+    """Runs of a populated store: the same list for the same count."""
+    return list(iterate_runs(count))
+
+
+def iterate_runs(count: int) -> Iterator[StoredRun]:
+    """Runs of a populated store one by one, for those who cannot hold them all."""
     random = Random(20261122)
-    runs = []
     for number in range(count):
         name = f"run-{number:06d}"
         labels = tuple((f"t{index}", f"team-{random.randrange(20)}") for index in range(4))
-        runs.append(
-            StoredRun(
-                run_id=f"{random.getrandbits(128):032x}",
-                name=name,
-                start_time=START + 1000 * number,
-                metrics=tuple((f"m{index}", random.random()) for index in range(5)),
-                params=tuple((f"p{index}", f"v{random.randrange(10)}") for index in range(5)),
-                tags=(("mlflow.runName", name), *labels),
-            )
+        yield StoredRun(
+            run_id=f"{random.getrandbits(128):032x}",
+            name=name,
+            start_time=START + 1000 * number,
+            metrics=tuple((f"m{index}", random.random()) for index in range(5)),
+            params=tuple((f"p{index}", f"v{random.randrange(10)}") for index in range(5)),
+            tags=(("mlflow.runName", name), *labels),
         )
-    return runs
+
+
+def leading_run(count: int) -> StoredRun:
+    """The run that a search for `TOP` finds first; where it finds none, any."""
+    runs = stored_runs(count)
+    found = [run for run in runs if dict(run.params)["p0"] == "v3"]
+    return max(found or runs, key=lambda run: dict(run.metrics)["m0"])
 
 
 def points(count: int, keys: int = 1, first_step: int = 0) -> list[Point]:

@@ -107,13 +107,13 @@ class LoggedModelSearchTests(LoggedModelSuite):
         create_models(models, experiment, run)
         found = models.search_logged_models([experiment])
         assert _ids(found) == _newest_first(found)
-        assert models.search_logged_models([experiment], None, None, order_by=None) == found
-        assert models.search_logged_models([experiment], "", [], order_by=[]) == found
+        assert _ids(models.search_logged_models([experiment], None, None, order_by=None)) == _ids(found)
+        assert _ids(models.search_logged_models([experiment], "", [], order_by=[])) == _ids(found)
         tied = models.search_logged_models([experiment], order_by=[{"field_name": "experiment_id", "ascending": False}])
-        assert tied == found
+        assert _ids(tied) == _ids(found)
         oldest_first = models.search_logged_models([experiment], order_by=[{"field_name": "creation_time"}])
         expected = sorted(found, key=lambda model: (model.creation_timestamp, model.model_id))
-        assert list(oldest_first) == expected
+        assert _ids(oldest_first) == _ids(expected)
 
     @requires("logged_models")
     def test_search_models_returns_models_as_get_does(

@@ -244,8 +244,8 @@ class Run:
 
     info: RunInfo
     data: RunData = field(default_factory=RunData)
-    inputs: RunInputs = field(default_factory=RunInputs)
-    outputs: RunOutputs = field(default_factory=RunOutputs)
+    inputs: RunInputs = RunInputs()
+    outputs: RunOutputs = RunOutputs()
 
 
 @dataclass(frozen=True, slots=True)

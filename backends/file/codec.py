@@ -7,12 +7,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from holdall.backends.file.meta import Fields, MalformedMeta
-from holdall.stores.entities import Dataset, DatasetInput, Experiment, InputTag, LifecycleStage, RunInfo, RunStatus
-from holdall.stores.rules import run_artifact_uri
+from holdall.stores.entities import (
+    Dataset,
+    DatasetInput,
+    Experiment,
+    InputTag,
+    LifecycleStage,
+    LoggedModel,
+    LoggedModelInput,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    RunInfo,
+    RunStatus,
+)
+from holdall.stores.rules import model_artifact_location, run_artifact_uri
 
 __all__ = [
     "DELETED_TIME",
     "DELETION",
+    "MODEL_UPDATED",
     "STAGE",
     "Transition",
     "dataset_fields",
@@ -23,6 +36,13 @@ __all__ = [
     "input_fields",
     "input_from",
     "input_id",
+    "is_deleted_model",
+    "model_fields",
+    "model_from",
+    "model_input_fields",
+    "model_input_from",
+    "output_fields",
+    "output_from",
     "run_fields",
     "run_info_from",
     "status_number",
@@ -30,6 +50,7 @@ __all__ = [
 
 STAGE = "lifecycle_stage"
 DELETED_TIME = "deleted_time"
+MODEL_UPDATED = "last_updated_timestamp"
 
 DELETION = "holdall_deletion"
 """Field of holdall's own, in an experiment and the runs that its deletion deleted: which deletion it was."""
@@ -238,7 +259,7 @@ def dataset_id(dataset: Dataset, *, again: bool = False) -> str:
 
 
 def input_id(source_id: str, run_id: str) -> str:
-    """The id of the link between a dataset and a run."""
+    """The id of the link between a run and a dataset, or a model, that it used."""
     return _md5(source_id + run_id)
 
 
@@ -297,3 +318,120 @@ def input_from(fields: Fields) -> tuple[str, tuple[InputTag, ...]] | None:
     if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
         raise MalformedMeta("has no texts as tags")
     return _text(fields, "source_id"), tuple(InputTag(str(key), value) for key, value in tags.items())
+
+
+# Logged models and the links to them
+
+
+def model_fields(model: LoggedModel) -> Fields:
+    """The fields of a new model."""
+    return {
+        "artifact_location": model.artifact_location,
+        "creation_timestamp": model.creation_timestamp,
+        "experiment_id": model.experiment_id,
+        MODEL_UPDATED: model.last_updated_timestamp,
+        STAGE: LifecycleStage.ACTIVE.value,
+        "model_id": model.model_id,
+        "model_type": model.model_type,
+        "name": model.name,
+        "source_run_id": model.source_run_id,
+        "status": int(model.status),
+        "status_message": model.status_message,
+    }
+
+
+def is_deleted_model(fields: Fields) -> bool:
+    """Whether a model with these fields is deleted; MLflow drops the stage of others when their status changes.
+
+    Raises:
+        MalformedMeta: There is no such stage.
+    """
+    return _stage(fields) == LifecycleStage.DELETED
+
+
+def model_from(fields: Fields, model_id: str, experiment: Experiment, remark: Remark) -> LoggedModel:
+    """A model without params, tags and metrics.
+
+    Args:
+        fields: Its `meta.yaml`.
+        model_id: Its folder.
+        experiment: Where the folder is.
+        remark: Told of fields that are wrong but mean something.
+
+    Raises:
+        MalformedMeta: A field means nothing.
+    """
+    created = _time(fields, "creation_timestamp")
+    if created is None:
+        raise MalformedMeta("has no time in milliseconds as creation_timestamp")
+    updated = _time(fields, MODEL_UPDATED)
+    location = _optional_text(fields, "artifact_location")
+    return LoggedModel(
+        model_id=model_id,
+        experiment_id=experiment.experiment_id,
+        name=_text(fields, "name", default=""),
+        artifact_location=location or model_artifact_location(experiment.artifact_location, model_id),
+        creation_timestamp=created,
+        last_updated_timestamp=created if updated is None else updated,
+        status=_model_status(fields, remark),
+        model_type=_optional_text(fields, "model_type"),
+        source_run_id=_optional_text(fields, "source_run_id"),
+        status_message=_optional_text(fields, "status_message"),
+    )
+
+
+def _model_status(fields: Fields, remark: Remark) -> LoggedModelStatus:
+    """MLflow takes a model without a status for one that is ready."""
+    status = fields.get("status", LoggedModelStatus.READY)
+    if isinstance(status, int) and not isinstance(status, bool) and status in set(LoggedModelStatus):
+        return LoggedModelStatus(status)
+    if isinstance(status, str) and status in LoggedModelStatus.__members__:
+        remark(f"has the status {status!r} as text instead of a number; it is read as that")
+        return LoggedModelStatus[status]
+    raise MalformedMeta("has an unknown status")
+
+
+def model_input_fields(model_id: str) -> Fields:
+    """The fields of a link to a model that a run used."""
+    return {
+        "destination_id": model_id,
+        "destination_type": "RUN",
+        "source_id": model_id,
+        "source_type": "MODEL",
+        "tags": {},
+    }
+
+
+def model_input_from(fields: Fields) -> LoggedModelInput | None:
+    """The model that a link leads to; None for links to something else.
+
+    Raises:
+        MalformedMeta: A field has the wrong type.
+    """
+    return LoggedModelInput(_text(fields, "source_id")) if fields.get("source_type") == "MODEL" else None
+
+
+def output_fields(model_id: str, step: int) -> Fields:
+    """The fields of a link to a model that a run made; MLflow writes its destination as its source too."""
+    return {
+        "destination_id": model_id,
+        "destination_type": "MODEL_OUTPUT",
+        "source_id": model_id,
+        "source_type": "RUN_OUTPUT",
+        "step": step,
+        "tags": {},
+    }
+
+
+def output_from(fields: Fields) -> LoggedModelOutput | None:
+    """The model that a link leads to; None for links to something else.
+
+    Raises:
+        MalformedMeta: A field has the wrong type.
+    """
+    if fields.get("destination_type") != "MODEL_OUTPUT":
+        return None
+    step = fields.get("step")
+    if not isinstance(step, int) or isinstance(step, bool) or not -(2**63) <= step < 2**63:
+        raise MalformedMeta("has no whole number as step")
+    return LoggedModelOutput(_text(fields, "destination_id"), step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,11 +21,12 @@ from holdall.backends.file.keyed import remove_value
 from holdall.backends.file.layout import EXPERIMENT_LOCK, META, OWN, ROOT_LOCK, TAGS, TRASH, run_lock
 from holdall.backends.file.locks import Locks
 from holdall.backends.file.meta import Fields, MalformedMeta
+from holdall.backends.file.metric_lines import RUN_LINES
 from holdall.backends.file.problem_log import ProblemLog
 from holdall.backends.file.reading import BadMeta, apply_fields, consistently, read_fields, read_labels
 from holdall.backends.file.tree import Tree
-from holdall.backends.file.writing import FolderWriter, Tails
-from holdall.stores.entities import Experiment, ExperimentTag, LifecycleStage
+from holdall.backends.file.writing import FolderWriter, Tails, fill_folder
+from holdall.stores.entities import Experiment, ExperimentTag, LifecycleStage, Metric
 from holdall.stores.errors import InternalError
 from holdall.stores.names import DEFAULT_EXPERIMENT_ID, DEFAULT_EXPERIMENT_NAME, new_run_id
 from holdall.stores.problems import ProblemKind
@@ -73,7 +73,7 @@ class OpenExperiment:
     folder: Folder
     path: str
     record: ExperimentRecord
-    writer: FolderWriter
+    writer: FolderWriter[Metric]
 
 
 class Experiments:
@@ -173,7 +173,7 @@ class Experiments:
     def _create(self, root: Folder, entity: Experiment, tags: dict[str, str]) -> None:
         root.make(entity.experiment_id)
         with root.open(entity.experiment_id) as folder:
-            FolderWriter.create(folder, experiment_fields(entity), Changes(tags=tags), [], self._spare)
+            fill_folder(folder, experiment_fields(entity), Changes(tags=tags), [], self._spare)
 
     def _new_id(self, root: Folder) -> str:
         while True:
@@ -197,7 +197,9 @@ class Experiments:
                 return
             folder = found[0]
             with self._locks.hold(folder, EXPERIMENT_LOCK, _called(experiment_id)):
-                writer = FolderWriter(folder, _called(experiment_id), experiment_id, self._spare, self._tails)
+                writer = FolderWriter(
+                    folder, _called(experiment_id), experiment_id, self._spare, self._tails, RUN_LINES
+                )
                 tags = read_labels(folder, TAGS, [], self._log.reporter(found[1], experiment_id))
                 record = _record(writer.fields, tags, experiment_id)
                 if record.transition is not None:
@@ -269,7 +271,7 @@ class Experiments:
             assert opened is not None
             yield opened
 
-    def _finish(self, folder: Folder, writer: FolderWriter, experiment_id: str, transition: Transition) -> None:
+    def _finish(self, folder: Folder, writer: FolderWriter[Metric], experiment_id: str, transition: Transition) -> None:
         """Bring the runs and the folder to where a transition leads; what is there already stays."""
         for run_id in self._tree.run_ids(folder):
             with folder.open(run_id) as run:
@@ -281,7 +283,7 @@ class Experiments:
         what = f"Run {run_id!r}"
         with self._locks.hold(experiment, run_lock(run_id), what):
             try:
-                writer = FolderWriter(run, what, run_id, f"{OWN}/spare", self._tails)
+                writer = FolderWriter(run, what, run_id, f"{OWN}/spare", self._tails, RUN_LINES)
             except BadMeta:
                 return  # whoever reads it is told
             if not transition.concerns(writer.fields):
@@ -303,7 +305,7 @@ class Experiments:
                 raise InternalError(
                     f"{_called(experiment_id)} is in two folders, {source} and {place}; put one of them elsewhere."
                 )
-            os.rename(source, place, src_dir_fd=root.fd, dst_dir_fd=root.fd)
+            root.rename(source, place)
 
 
 def _called(experiment_id: str) -> str:

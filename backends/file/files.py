@@ -22,12 +22,13 @@ FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """For files that anybody may have put there: no link is followed, and a pipe does not block."""
 _WRITE_FLAGS = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = _WRITE_FLAGS | os.O_CREAT | os.O_EXCL
 _CHUNK = 1 << 16
 
 Stamp = tuple[int, int, int, int]
 """What tells one state of a file from another: size, time of change of its contents and of its entry, inode."""
 
-_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _GONE = frozenset({errno.ENOENT, errno.ESTALE, errno.ENOTCONN, errno.ENODEV})
@@ -60,11 +61,13 @@ class Folder:
         OSError: There is no such folder, or it is a link.
     """
 
-    __slots__ = ("fd",)
+    __slots__ = ("_entered", "fd")
     fd: int
 
     def __init__(self, path: str, parent: Folder | None = None) -> None:
-        self.fd = os.open(path, FOLDER_FLAGS, dir_fd=None if parent is None else parent.fd)
+        self._entered: dict[str, int] = {}
+        place, name = (None, path) if parent is None else parent.at(path)
+        self.fd = os.open(name, FOLDER_FLAGS, dir_fd=place)
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +75,28 @@ class Folder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._leave()
         os.close(self.fd)
+
+    def at(self, path: str) -> tuple[int, str]:
+        """The descriptor of the folder that something is in, reached through no link, and its name there.
+
+        Raises:
+            OSError: There is no such folder, or it is a link.
+        """
+        parent, slash, name = path.rpartition("/")
+        if not slash:
+            return self.fd, path
+        folder = self._entered.get(parent)
+        if folder is None:
+            place, own_name = self.at(parent)
+            folder = self._entered[parent] = os.open(own_name, FOLDER_FLAGS, dir_fd=place)
+        return folder, name
+
+    def _leave(self) -> None:
+        """Close the folders in it that were entered."""
+        while self._entered:
+            os.close(self._entered.popitem()[1])
 
     def open(self, name: str) -> Folder:
         """A folder in it."""
@@ -81,16 +105,19 @@ class Folder:
     def make(self, name: str) -> None:
         """Make a folder in it, and those on the way, where they are missing."""
         try:
-            os.mkdir(name, dir_fd=self.fd)
-        except FileExistsError:
-            pass
+            self._make(name)
         except FileNotFoundError:
             parent, slash, _ = name.rpartition("/")
             if not slash:
                 raise
+            self._leave()  # one that was entered may have been removed since
             self.make(parent)
-            with suppress(FileExistsError):
-                os.mkdir(name, dir_fd=self.fd)
+            self._make(name)
+
+    def _make(self, name: str) -> None:
+        place, own_name = self.at(name)
+        with suppress(FileExistsError):
+            os.mkdir(own_name, dir_fd=place)
 
     def names(self) -> list[str]:
         """Names of what is in it, in no order."""
@@ -104,7 +131,8 @@ class Folder:
     def stat(self, name: str) -> os.stat_result | None:
         """The status of something in it; None if it is not there."""
         try:
-            return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+            place, own_name = self.at(name)
+            return os.stat(own_name, dir_fd=place, follow_symlinks=False)
         except OSError as error:
             if error.errno in _NOT_THERE:
                 return None
@@ -127,7 +155,8 @@ class Folder:
     def read_with_status(self, name: str) -> tuple[bytes, os.stat_result] | None:
         """The same, and the file's status before it was read."""
         try:
-            file = os.open(name, READ_FLAGS, dir_fd=self.fd)
+            place, own_name = self.at(name)
+            file = os.open(own_name, READ_FLAGS, dir_fd=place)
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
@@ -153,11 +182,18 @@ class Folder:
 
     def rename(self, name: str, new_name: str) -> None:
         """Give something in it another name, in place of the file that has it."""
-        os.rename(name, new_name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        place, own_name = self.at(name)
+        new_place, new_own_name = self.at(new_name)
+        os.rename(own_name, new_own_name, src_dir_fd=place, dst_dir_fd=new_place)
 
     def create(self, name: str, data: bytes) -> None:
-        """Write a new file."""
-        file = os.open(name, _WRITE_FLAGS | os.O_CREAT | os.O_TRUNC, 0o666, dir_fd=self.fd)
+        """Write a new file; one that is there is removed, not written to, since other names may lead to it."""
+        place, own_name = self.at(name)
+        try:
+            file = os.open(own_name, _CREATE_FLAGS, 0o666, dir_fd=place)
+        except FileExistsError:
+            os.unlink(own_name, dir_fd=place)
+            file = os.open(own_name, _CREATE_FLAGS, 0o666, dir_fd=place)
         try:
             _write(file, data)
         finally:
@@ -167,7 +203,8 @@ class Folder:
         """Write a file whole, unless there is one: of several writers the first one's stays."""
         self.create(spare, data)
         try:
-            os.link(spare, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            (place, own_name), (spare_place, spare_name) = self.at(name), self.at(spare)
+            os.link(spare_name, own_name, src_dir_fd=spare_place, dst_dir_fd=place)
         except FileExistsError:
             pass
         except OSError:  # a disk without links
@@ -178,7 +215,8 @@ class Folder:
 
     def append(self, name: str, data: bytes) -> os.stat_result:
         """Append to a file, which is created if missing; its status then."""
-        file = os.open(name, _WRITE_FLAGS | os.O_CREAT | os.O_APPEND, 0o666, dir_fd=self.fd)
+        place, own_name = self.at(name)
+        file = os.open(own_name, _WRITE_FLAGS | os.O_CREAT | os.O_APPEND, 0o666, dir_fd=place)
         try:
             _write(file, data)
             return os.fstat(file)
@@ -187,7 +225,8 @@ class Folder:
 
     def cut(self, name: str, size: int) -> None:
         """Shorten a file."""
-        file = os.open(name, _WRITE_FLAGS, dir_fd=self.fd)
+        place, own_name = self.at(name)
+        file = os.open(own_name, _WRITE_FLAGS, dir_fd=place)
         try:
             os.ftruncate(file, size)
         finally:
@@ -196,7 +235,8 @@ class Folder:
     def remove(self, name: str) -> bool:
         """Remove a file; whether it was there."""
         try:
-            os.unlink(name, dir_fd=self.fd)
+            place, own_name = self.at(name)
+            os.unlink(own_name, dir_fd=place)
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True

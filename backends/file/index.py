@@ -26,10 +26,10 @@ from functools import partial
 from holdall.backends.file.experiments import ExperimentRecord, Experiments
 from holdall.backends.file.files import Folder
 from holdall.backends.file.index_place import NoIndex, index_places, is_temporary, remove_index
-from holdall.backends.file.index_rows import Entry, bodies_of, create_tables, delete_runs, has_tables, write_runs
+from holdall.backends.file.index_rows import Entry, create_tables, delete_runs, has_tables, runs_of, write_runs
 from holdall.backends.file.journal import JOURNAL
 from holdall.backends.file.keyed import Stamps
-from holdall.backends.file.layout import DATASETS, INPUTS, METRICS, OWN, PARAMS, TAGS, is_run_name
+from holdall.backends.file.layout import INPUTS, METRICS, OUTPUTS, OWN, PARAMS, TAGS, is_run_name
 from holdall.backends.file.runs import Runs
 from holdall.backends.file.tree import Tree
 from holdall.backends.file.watch import Watch, WatchLost, is_local_disk
@@ -53,11 +53,13 @@ _MARSHAL = 2
 _CHUNK = 500
 """Runs that are read in one transaction, so that other processes need not wait long."""
 
-_WATCHED = ("", METRICS, PARAMS, TAGS, INPUTS, JOURNAL)
+_WATCHED = ("", METRICS, PARAMS, TAGS, INPUTS, OUTPUTS, JOURNAL)
 """What is watched of a run, besides folders in these; of holdall's own writes the journal tells."""
 
 Token = tuple[str, str | None]
-"""What is watched: the id of an experiment, and of a run in it."""
+"""What is watched: the id of an experiment, and of a run in it; `_FOLDER` for its folder, None for what runs share."""
+
+_FOLDER = ""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class _Known:
     """What this process knows of an experiment in the index.
 
     Attributes:
+        experiment_id: The experiment.
         number: Its number there.
         inode: Of its folder.
         facts: What its runs depend on.
@@ -72,6 +75,7 @@ class _Known:
         changed: Runs that changed since.
     """
 
+    experiment_id: str
     number: int
     inode: int
     facts: str
@@ -140,7 +144,7 @@ class RunIndex:
         if not numbers:
             return []
         wanted = replace(query, experiment_ids=numbers)
-        return database.read(lambda session: bodies_of(session, search_run_ids(session, wanted)))
+        return database.read(lambda session: runs_of(session, search_run_ids(session, wanted)))
 
     # Opening, and opening elsewhere
 
@@ -212,12 +216,12 @@ class RunIndex:
                 known = self._known.get(experiment_id)
                 if known is None:
                     continue
-                if run_id is not None:
+                if run_id is None or (run_id == _FOLDER and not name):
+                    known.is_current = False
+                elif run_id != _FOLDER:
                     known.changed.add(run_id)
                 elif is_run_name(name):
                     known.changed.add(name)
-                elif name in ("", DATASETS):
-                    known.is_current = False
         except WatchLost:
             self._stop_watching()
 
@@ -229,15 +233,17 @@ class RunIndex:
         for name in _WATCHED:
             watch.add(f"{self._tree.root}/{path}/{run_id}/{name}".rstrip("/"), token)
 
-    def _watch_also(self, experiment_id: str, path: str, run_id: str, stamps: Stamps) -> bool:
+    def _watch_also(self, known: _Known, path: str, run_id: str, stamps: Stamps) -> bool:
         """Watch what a reading came upon besides the usual: folders in folders, datasets; whether there was any."""
         watch = self._watch
         folders = {name.rpartition("/")[0] for name, _ in stamps} - {*_WATCHED, OWN}
         if watch is None or not folders:
             return False
         for name in folders:
-            token = (experiment_id, None if name.startswith("../") else run_id)
-            watch.add(os.path.normpath(f"{self._tree.root}/{path}/{run_id}/{name}"), token)
+            is_shared = name.startswith("../")
+            token = (known.experiment_id, None if is_shared else run_id)
+            if not watch.add(os.path.normpath(f"{self._tree.root}/{path}/{run_id}/{name}"), token) and is_shared:
+                known.changed.add(run_id)  # a dataset that is missing: nobody tells when it comes
         return True
 
     # Refreshing
@@ -269,7 +275,7 @@ class RunIndex:
         known = self._known.get(experiment_id)
         if known is None:
             number = database.write(lambda session: _number(session, experiment_id))
-            known = self._known[experiment_id] = _Known(number, inode, "")
+            known = self._known[experiment_id] = _Known(experiment_id, number, inode, "")
         if not known.is_current or (known.inode, known.facts) != (inode, facts):
             known.changed.clear()
             self._compare_all(database, folder, path, record, known, facts)
@@ -279,7 +285,7 @@ class RunIndex:
             changed = sorted(known.changed)
             known.changed.clear()
             for chunk in _chunks(changed):
-                database.write(partial(self._read_again, folder, path, record, known.number, chunk))
+                database.write(partial(self._read_again, folder, path, record, known, chunk))
         return known.number
 
     def _compare_all(
@@ -294,19 +300,16 @@ class RunIndex:
         """Read again those runs whose files are not as they were, and forget those that are gone."""
         experiment_id = record.entity.experiment_id
         if self._watch is not None:
-            for name in ("", f"/{DATASETS}"):
-                self._watch.add(f"{self._tree.root}/{path}{name}", (experiment_id, None))
+            self._watch.add(f"{self._tree.root}/{path}", (experiment_id, _FOLDER))
         signatures = database.write(partial(self._take_stock, folder, experiment_id, known.number, facts))
         for chunk in _chunks(list(signatures)):
             changed = []
             for run_id in chunk:
                 signature = signatures[run_id]
-                if signature is not None:
-                    self._watch_run(experiment_id, path, run_id)
-                if signature is None or signature != self._signature(folder, run_id):
+                if signature is None or signature != self._signature(folder, path, run_id, known):
                     changed.append(run_id)
             if changed:
-                database.write(partial(self._read_again, folder, path, record, known.number, changed))
+                database.write(partial(self._read_again, folder, path, record, known, changed))
 
     def _take_stock(
         self, folder: Folder, experiment_id: str, number: int, facts: str, session: Session
@@ -323,8 +326,12 @@ class RunIndex:
         delete_runs(session, indexed.keys() - set(run_ids))
         return {run_id: indexed.get(run_id) for run_id in run_ids}
 
-    def _signature(self, folder: Folder, run_id: str) -> bytes | None:
+    def _signature(self, folder: Folder, path: str, run_id: str, known: _Known) -> bytes | None:
+        """The signature of a run's files as they are, which are watched from before they were looked at."""
+        self._watch_run(known.experiment_id, path, run_id)
         stamps = self._runs.stamps(folder, run_id)
+        if stamps is not None and self._watch_also(known, path, run_id, stamps):
+            stamps = self._runs.stamps(folder, run_id)
         return None if stamps is None else _sign(stamps)
 
     def _read_again(
@@ -332,21 +339,20 @@ class RunIndex:
         folder: Folder,
         path: str,
         record: ExperimentRecord,
-        number: int,
+        known: _Known,
         run_ids: Sequence[str],
         session: Session,
     ) -> None:
-        experiment_id = record.entity.experiment_id
         entries: list[Entry] = []
         for run_id in run_ids:
-            self._watch_run(experiment_id, path, run_id)
+            self._watch_run(known.experiment_id, path, run_id)
             reading = self._runs.read(folder, run_id, record)
-            if self._watch_also(experiment_id, path, run_id, reading.stamps):
+            if self._watch_also(known, path, run_id, reading.stamps):
                 reading = self._runs.read(folder, run_id, record)
             if reading.run is not None:
                 entries.append((reading.run, _sign(reading.stamps)))
         delete_runs(session, run_ids)
-        write_runs(session, number, entries)
+        write_runs(session, known.number, entries)
 
 
 def _sign(stamps: Stamps) -> bytes | None:

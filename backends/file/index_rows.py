@@ -5,22 +5,42 @@ So a search of a folder is compiled and answered as one of a database is, and me
 
 from __future__ import annotations
 
+import gc
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from itertools import starmap
+from operator import attrgetter
+from typing import Any
 
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from holdall.backends.sql.database import Session
 from holdall.backends.sql.metrics import stored_value
 from holdall.backends.sql.schema import datasets, input_tags, inputs, latest_metrics, params, runs, tags
-from holdall.stores.entities import Dataset, DatasetInput, InputTag, Run, RunData, RunInfo, RunInputs
+from holdall.stores.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelInput,
+    LoggedModelOutput,
+    Run,
+    RunData,
+    RunInfo,
+    RunInputs,
+    RunOutputs,
+)
 
-__all__ = ["bodies_of", "create_tables", "delete_runs", "has_tables", "write_runs"]
+__all__ = ["create_tables", "delete_runs", "has_tables", "runs_of", "write_runs"]
 
 _SEARCHED = (runs, params, tags, latest_metrics, datasets, inputs, input_tags)
+_INFO = "experiment, name, user_id, status, start_time, end_time, stage, artifact_uri"
+"""Columns of an entry in the order of the fields of `RunInfo`, after the run's id."""
+
 _OWN = (
-    "CREATE TABLE entries (run_id TEXT PRIMARY KEY, experiment TEXT NOT NULL, signature BLOB, body TEXT NOT NULL)",
+    f"CREATE TABLE entries (run_id TEXT PRIMARY KEY, {_INFO}, data, signature)",
     "CREATE INDEX entries_by_experiment ON entries (experiment, run_id, signature)",
     "CREATE TABLE experiments (number INTEGER PRIMARY KEY, experiment TEXT NOT NULL UNIQUE, facts TEXT NOT NULL)",
 )
@@ -33,6 +53,8 @@ _OF_RUNS = (
     ("entries", "run_id"),
 )
 """Tables that have rows of runs, and by what."""
+
+_info_row = attrgetter(*(field.name for field in fields(RunInfo)))
 
 Entry = tuple[Run, bytes | None]
 """A run and the signature of its files; None if they may have changed since without a trace."""
@@ -57,8 +79,9 @@ def create_tables(session: Session) -> None:
 
 
 def delete_runs(session: Session, run_ids: Iterable[str]) -> None:
-    """Remove all rows of runs."""
-    rows = [(run_id,) for run_id in run_ids]
+    """Remove all rows of runs, of those that have any."""
+    wanted = json.dumps(list(run_ids))
+    rows = session.text("SELECT run_id FROM entries WHERE run_id IN (SELECT value FROM json_each(?))", (wanted,))
     if rows:
         for table, column in _OF_RUNS:
             session.cursor.executemany(f"DELETE FROM {table} WHERE {column} = ?", rows)  # noqa: S608 - constants
@@ -107,8 +130,8 @@ def write_runs(session: Session, number: int, entries: Sequence[Entry]) -> None:
         if run.inputs.dataset_inputs:
             _write_inputs(session, number, run)
     insert(
-        "INSERT INTO entries (run_id, experiment, signature, body) VALUES (?,?,?,?)",
-        [(run.info.run_id, run.info.experiment_id, signature, _encode(run)) for run, signature in entries],
+        f"INSERT INTO entries (run_id, {_INFO}, data, signature) VALUES (?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
+        [(*_info_row(run.info), _encode(run), signature) for run, signature in entries],
     )
 
 
@@ -134,44 +157,60 @@ def _write_inputs(session: Session, number: int, run: Run) -> None:
             execute("INSERT INTO input_tags VALUES (?,?,?)", (link, tag.key, tag.value))
 
 
-def bodies_of(session: Session, run_ids: Sequence[str]) -> list[Run]:
+def runs_of(session: Session, run_ids: Sequence[str]) -> list[Run]:
     """The runs with these ids, in their order; those that are gone are left out."""
-    rows: dict[str, str] = dict(
-        session.text(
-            "SELECT run_id, body FROM entries WHERE run_id IN (SELECT value FROM json_each(?))", (json.dumps(run_ids),)
-        )
+    with _collector_paused():
+        return _read_runs(session, run_ids)
+
+
+def _read_runs(session: Session, run_ids: Sequence[str]) -> list[Run]:
+    rows = session.text(
+        f"SELECT data, run_id, {_INFO} FROM json_each(?) j JOIN entries ON run_id = j.value ORDER BY j.key",  # noqa: S608
+        (json.dumps(run_ids),),
     )
-    return [_decode(run_id, rows[run_id]) for run_id in run_ids if run_id in rows]
+    values = json.loads(f"[{','.join([row[0] for row in rows])}]")  # one text is read faster than many
+    return [_decode(RunInfo(*row[1:]), data) for row, data in zip(rows, values, strict=True)]
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the cyclic garbage collector from running while many objects are made, none of which is garbage.
+
+    It would look at all of them again and again, which takes as long as making them.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _encode(run: Run) -> str:
-    info, data = run.info, run.data
+    data = run.data
+    timestamps, steps = zip(*data.metric_points.values(), strict=True) if data.metric_points else ((), ())
     links = [
         [d.name, d.digest, d.source_type, d.source, d.schema, d.profile, [[tag.key, tag.value] for tag in used.tags]]
         for used in run.inputs.dataset_inputs
         for d in (used.dataset,)
     ]
-    fields = [
-        info.experiment_id,
-        info.run_name,
-        info.user_id,
-        info.status,
-        info.start_time,
-        info.end_time,
-        info.lifecycle_stage,
-        info.artifact_uri,
-    ]
-    return json.dumps([fields, data.metrics, data.params, data.tags, list(data.metric_points.values()), links])
+    used = [model.model_id for model in run.inputs.model_inputs]
+    made = [[model.model_id, model.step] for model in run.outputs.model_outputs]
+    values = [data.metrics, timestamps, steps, data.params, data.tags]
+    return json.dumps([*values, [links, used, made] if links or used or made else []], separators=(",", ":"))
 
 
-def _decode(run_id: str, body: str) -> Run:
-    fields, metrics, params, tags, places, links = json.loads(body)
-    data = RunData(metrics, params, tags, dict(zip(metrics, map(tuple, places), strict=True)))
-    info = RunInfo(run_id, *fields)
-    if not links:
-        return Run(info, data)
-    used = tuple(
-        DatasetInput(Dataset(*values), tuple(InputTag(key, value) for key, value in labels))
-        for *values, labels in links
+def _decode(info: RunInfo, data: list[Any]) -> Run:
+    metrics, timestamps, steps, params, tags, links = data
+    values = RunData(metrics, params, tags, dict(zip(metrics, zip(timestamps, steps, strict=True), strict=True)))
+    return Run(info, values, *_decode_links(*links)) if links else Run(info, values)
+
+
+def _decode_links(links: list[Any], used: list[str], made: list[tuple[str, int]]) -> tuple[RunInputs, RunOutputs]:
+    sources = tuple(
+        DatasetInput(Dataset(*fields), tuple(InputTag(key, value) for key, value in labels))
+        for *fields, labels in links
     )
-    return Run(info, data, RunInputs(used))
+    return RunInputs(sources, tuple(map(LoggedModelInput, used))), RunOutputs(tuple(starmap(LoggedModelOutput, made)))

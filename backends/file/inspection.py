@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from holdall.backends.file.experiments import Experiments
+from holdall.backends.file.experiments import ExperimentRecord, Experiments
 from holdall.backends.file.files import Folder
 from holdall.backends.file.keyed import Reporter, ignore_problems, read_everything
 from holdall.backends.file.layout import (
@@ -22,9 +22,12 @@ from holdall.backends.file.layout import (
     TRACES,
     TRASH,
     is_experiment_name,
+    is_model_id,
     is_run_name,
 )
-from holdall.backends.file.metric_lines import read_points
+from holdall.backends.file.metric_lines import RUN_LINES, LineFormat, P
+from holdall.backends.file.model_lines import MODEL_LINES
+from holdall.backends.file.models import Models
 from holdall.backends.file.problem_log import ProblemLog
 from holdall.backends.file.runs import Runs
 from holdall.backends.file.tree import Tree
@@ -34,9 +37,10 @@ __all__ = ["find_problems"]
 
 _IN_EXPERIMENT = frozenset({META, OWN, TAGS, DATASETS, MODELS, TRACES})
 _IN_RUN = frozenset({META, OWN, TAGS, PARAMS, METRICS, INPUTS, OUTPUTS, ARTIFACTS})
+_IN_MODEL = frozenset({META, OWN, TAGS, PARAMS, METRICS, ARTIFACTS})
 
 
-def find_problems(tree: Tree, experiments: Experiments, runs: Runs) -> list[Problem]:
+def find_problems(tree: Tree, experiments: Experiments, runs: Runs, models: Models) -> list[Problem]:
     """Everything that is wrong below a root, by path; artifacts are not looked at."""
     log = ProblemLog()
     with tree.open_root() as root:
@@ -49,29 +53,58 @@ def find_problems(tree: Tree, experiments: Experiments, runs: Runs) -> list[Prob
     for experiment_id in tree.experiment_ids():
         with tree.experiment(experiment_id) as opened:
             if opened is not None:
-                _inspect_experiment(*opened, experiment_id, log, tree, experiments, runs)
+                record = _inspect_experiment(*opened, experiment_id, log, experiments)
+                if record is not None:
+                    _inspect_runs(*opened, record, log, tree, runs)
+                    _inspect_models(*opened, record, log, tree, models)
     return log.problems()
 
 
 def _inspect_experiment(
-    folder: Folder, path: str, experiment_id: str, log: ProblemLog, tree: Tree, experiments: Experiments, runs: Runs
-) -> None:
-    report = log.reporter(path, experiment_id)
-    _look_for_others(folder, report, _IN_EXPERIMENT, is_run_name)
-    record = experiments.record(folder, path, experiment_id, log)
-    if record is None:
-        return
+    folder: Folder, path: str, experiment_id: str, log: ProblemLog, experiments: Experiments
+) -> ExperimentRecord | None:
+    """Look at all of an experiment but its runs and models; None if it is none."""
+    _look_for_others(folder, log.reporter(path, experiment_id), _IN_EXPERIMENT, is_run_name)
+    return experiments.record(folder, path, experiment_id, log)
+
+
+def _inspect_runs(folder: Folder, path: str, record: ExperimentRecord, log: ProblemLog, tree: Tree, runs: Runs) -> None:
     for run_id in tree.run_ids(folder):
         runs.read(folder, run_id, record, log, path=path)
         with folder.open(run_id) as run:
-            _inspect_run(run, log.reporter(f"{path}/{run_id}", experiment_id, run_id))
+            report = log.reporter(f"{path}/{run_id}", record.entity.experiment_id, run_id)
+            _look_for_others(run, report, _IN_RUN, lambda _: False)
+            _look_for_repetitions(run, RUN_LINES, report)
 
 
-def _inspect_run(run: Folder, report: Reporter) -> None:
-    """What reading a run does not look at: other things in its folder, and points that are stored more than once."""
-    _look_for_others(run, report, _IN_RUN, lambda _: False)
-    for key, data in read_everything(run, METRICS, [], ignore_problems, own=True).items():
-        repeated = read_points(key, data, ignore_problems).repeated
+def _inspect_models(
+    folder: Folder, path: str, record: ExperimentRecord, log: ProblemLog, tree: Tree, models: Models
+) -> None:
+    experiment_id = record.entity.experiment_id
+    _look_into_shelf(folder, log.reporter(path, experiment_id), log.reporter(f"{path}/{MODELS}", experiment_id))
+    for model_id in tree.model_ids(folder):
+        models.read(folder, path, model_id, record, log)
+        with tree.open_model(folder, model_id) as model:
+            report = log.reporter(f"{path}/{MODELS}/{model_id}", experiment_id)
+            _look_for_others(model, report, _IN_MODEL, lambda _: False)
+            _look_for_repetitions(model, MODEL_LINES, report)
+
+
+def _look_into_shelf(folder: Folder, report: Reporter, report_inside: Reporter) -> None:
+    """Report what is in an experiment's folder of models besides models."""
+    try:
+        with folder.open(MODELS) as shelf:
+            _look_for_others(shelf, report_inside, frozenset(), is_model_id)
+    except FileNotFoundError:
+        pass
+    except NotADirectoryError:
+        report(ProblemKind.UNREADABLE, MODELS, "is no folder, or a link; the models of the experiment do not count")
+
+
+def _look_for_repetitions(folder: Folder, lines: LineFormat[P], report: Reporter) -> None:
+    """Report points that are stored more than once, which reading does not look at."""
+    for key, data in read_everything(folder, METRICS, [], ignore_problems, own=True).items():
+        repeated = lines.read(key, data, ignore_problems).repeated
         if repeated:
             report(ProblemKind.DUPLICATE, f"{METRICS}/{key}", f"has {repeated} points more than once; each counts once")
 

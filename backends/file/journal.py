@@ -34,7 +34,7 @@ _BEGIN, _DONE, _MARK = b"+", b"=\n", b".\n"
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one call changes in the folder of a run or an experiment.
+    """What one call changes in the folder of an experiment, a run or a logged model.
 
     Attributes:
         info: Fields of `meta.yaml` to set; a field that is None here and absent there stays absent.
@@ -42,6 +42,7 @@ class Changes:
         tags: Value by key.
         metrics: Lines to append by key.
         inputs: `meta.yaml` of new inputs by input id.
+        outputs: `meta.yaml` of new outputs by model id.
     """
 
     info: Fields = field(default_factory=dict)
@@ -49,11 +50,13 @@ class Changes:
     tags: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, list[str]] = field(default_factory=dict)
     inputs: dict[str, Fields] = field(default_factory=dict)
+    outputs: dict[str, Fields] = field(default_factory=dict)
 
     @property
     def files(self) -> int:
         """How many files change."""
-        return len(self.metrics) + len(self.params) + len(self.tags) + len(self.inputs) + bool(self.info)
+        links = len(self.inputs) + len(self.outputs)
+        return len(self.metrics) + len(self.params) + len(self.tags) + links + bool(self.info)
 
     @property
     def is_atomic(self) -> bool:
@@ -62,7 +65,7 @@ class Changes:
 
     def encode(self) -> bytes:
         """As a line of a journal."""
-        fields = [self.info, self.params, self.tags, self.metrics, self.inputs]
+        fields = [self.info, self.params, self.tags, self.metrics, self.inputs, self.outputs]
         text = json.dumps(fields, ensure_ascii=True, separators=(",", ":")).encode()
         return b"%s%08x %s\n" % (_BEGIN, zlib.crc32(text), text)
 
@@ -100,7 +103,8 @@ _NONE = View(None, None)
 def view(folder: Folder) -> Iterator[View]:
     """The journal of a folder, kept open so that no later one can be taken for it."""
     try:
-        file = os.open(JOURNAL, READ_FLAGS, dir_fd=folder.fd)
+        place, name = folder.at(JOURNAL)
+        file = os.open(name, READ_FLAGS, dir_fd=place)
     except OSError:
         yield _NONE  # none yet; or no journal of ours, which cannot be written to either
         return

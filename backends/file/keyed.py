@@ -80,7 +80,8 @@ def stamp_everything(folder: Folder, kind: str, stamps: Stamps) -> None:
     """The stamps that `read_everything` would give, without reading."""
     for top in (f"{OWN}/{kind}", kind):
         try:
-            file = os.open(top, READ_FLAGS | os.O_DIRECTORY, dir_fd=folder.fd)
+            place, name = folder.at(top)
+            file = os.open(name, READ_FLAGS | os.O_DIRECTORY, dir_fd=place)
         except OSError:
             continue
         try:
@@ -163,7 +164,8 @@ def _remove_plain(folder: Folder, path: str) -> bool:
         raise
     while (path := path.rpartition("/")[0]).count("/"):
         try:
-            os.rmdir(path, dir_fd=folder.fd)
+            place, name = folder.at(path)
+            os.rmdir(name, dir_fd=place)
         except OSError:  # not empty: the usual case
             break
     return True
@@ -213,7 +215,8 @@ def _collect(folder: Folder, top: str, stamps: Stamps, report: Reporter) -> dict
     """The contents of all files under a folder `top`, by path from there."""
     found: dict[str, bytes] = {}
     try:
-        file = os.open(top, READ_FLAGS | os.O_DIRECTORY, dir_fd=folder.fd)
+        place, name = folder.at(top)
+        file = os.open(name, READ_FLAGS | os.O_DIRECTORY, dir_fd=place)
     except OSError as error:
         if error.errno != errno.ENOENT:
             report(ProblemKind.UNREADABLE, top, f"cannot be read: {_reason(error)}")

@@ -6,8 +6,8 @@ local to a machine or missing. Threads of one store queue up in the process firs
 
 A process that dies leaves its lock behind. On the same machine the others see at once that it is dead, and take the
 lock away; for that they hold the lock's own lock, so that none takes away what another has just made. A lock from
-another machine counts as abandoned when it has not changed for `ABANDONED_SECONDS` while somebody waited for it;
-a holder that needs longer refreshes it.
+another machine counts as abandoned when it has not changed for `ABANDONED_SECONDS` while somebody waited for it. A
+holder that needs longer takes other locks meanwhile, and being links of one file they all change with each of them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from holdall.backends.file.files import Folder
 from holdall.stores.errors import TemporarilyUnavailable
 
 __all__ = ["ABANDONED_SECONDS", "IDENTITY_PREFIX", "Locks", "Owner"]
 
-ABANDONED_SECONDS = 60.0
+T = TypeVar("T")
+
+ABANDONED_SECONDS = 30.0
 """For so long a waiter must have seen the same lock of another machine before taking it away."""
 
 IDENTITY_PREFIX = ".holdall-process-"
@@ -61,14 +64,14 @@ class Owner:
         pid = os.getpid()
         return cls(socket.gethostname(), _boot(), _pid_space(), pid, _started(pid))
 
-    def is_dead(self) -> bool:
-        """Whether the process has certainly ended."""
+    def is_near(self) -> bool:
+        """Whether this process can tell if that one lives: same machine, and same space of process ids if it is up."""
         here = Owner.here()
-        if self.host != here.host:
-            return False
-        if self.boot != here.boot:
-            return True
-        return self.space == here.space and _started(self.pid) != self.started
+        return self.host == here.host and (self.boot != here.boot or self.space == here.space)
+
+    def is_dead(self) -> bool:
+        """Whether a process that is near has ended."""
+        return self.is_near() and (self.boot != _boot() or _started(self.pid) != self.started)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -84,7 +87,7 @@ class Owner:
             match json.loads(data):
                 case [str(host), str(boot), str(space), int(pid), str(started)]:
                     return cls(host, boot, space, pid, started)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         return None
 
@@ -107,10 +110,10 @@ class Locks:
 
     Args:
         root: The store's root folder.
-        timeout: Seconds after which waiting for a lock is given up.
+        timeout: Seconds after which waiting for a lock is given up; well over `ABANDONED_SECONDS`.
     """
 
-    def __init__(self, root: str, timeout: float = 60.0) -> None:
+    def __init__(self, root: str, timeout: float = 90.0) -> None:
         self._root = root
         self._timeout = timeout
         self._guard = threading.Lock()
@@ -147,6 +150,15 @@ class Locks:
         finally:
             self._leave(place)
 
+    def during(self, folder: Folder, name: str, what: str) -> Callable[[Callable[[], T]], T]:
+        """A function that does something while the lock is held; arguments as for `hold`."""
+
+        def locked(act: Callable[[], T]) -> T:
+            with self.hold(folder, name, what):
+                return act()
+
+        return locked
+
     def close(self) -> None:
         """Remove this process's identity file."""
         with self._guard:
@@ -175,7 +187,7 @@ class Locks:
             now = time.monotonic()
             if mark != seen:
                 seen, since = mark, now
-            if mark is not None and (_is_gone(holder) or now - since > ABANDONED_SECONDS):
+            if mark is not None and _is_gone(holder, now - since):
                 self._take_away(folder, name, what, deadline, mark)
             elif now > deadline:
                 who = "an unknown process" if holder is None else str(holder)
@@ -203,13 +215,12 @@ class Locks:
         """Make the lock's file; whether it was not there before."""
         identity = self._own_identity()
         try:
-            os.link(identity.path, name, dst_dir_fd=folder.fd)
+            place, own_name = folder.at(name)
+            os.link(identity.path, own_name, dst_dir_fd=place)
         except FileExistsError:
             return False
-        except FileNotFoundError:
+        except OSError:  # no folder for locks yet; another disk, or one without links
             folder.make(name.rpartition("/")[0] or ".")
-            return _create_exclusively(folder, name, identity.content)
-        except OSError:  # another disk, or one without links
             return _create_exclusively(folder, name, identity.content)
         return True
 
@@ -226,15 +237,29 @@ class Locks:
             with self._guard:
                 owner = Owner.here()
                 name = f"{IDENTITY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
-                with Folder(self._root) as root:
+                with Folder(f"{self._root}/.") as root:
+                    _remove_identities_of_the_dead(root)
                     root.create(name, owner.encode())
                 identity = self._identity = _Identity(os.getpid(), f"{self._root}/{name}", owner)
         return identity
 
 
+def _remove_identities_of_the_dead(root: Folder) -> None:
+    for name in root.names():
+        if name.startswith(IDENTITY_PREFIX):
+            try:
+                data = root.read(name)
+            except OSError:
+                continue  # not ours to judge
+            owner = None if data is None else Owner.decode(data)
+            if owner is not None and owner.is_dead():
+                root.remove(name)
+
+
 def _create_exclusively(folder: Folder, name: str, content: bytes) -> bool:
     try:
-        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder.fd)
+        place, own_name = folder.at(name)
+        file = os.open(own_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=place)
     except FileExistsError:
         return False
     try:
@@ -256,8 +281,11 @@ def _look(folder: Folder, name: str) -> tuple[Owner | None, tuple[int, int] | No
     return None if data is None else Owner.decode(data), (status.st_ino, status.st_ctime_ns)
 
 
-def _is_gone(holder: Owner | None) -> bool:
-    return holder is not None and holder.is_dead()
+def _is_gone(holder: Owner | None, unchanged: float) -> bool:
+    """Whether a lock that has not changed for so many seconds may be taken away."""
+    if holder is not None and holder.is_near():
+        return holder.is_dead()
+    return unchanged > ABANDONED_SECONDS
 
 
 def _boot() -> str:

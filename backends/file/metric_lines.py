@@ -1,22 +1,36 @@
-"""Metric files: a line for each point, `timestamp value step`, and what MLflow 3 may add behind them.
+"""Metric files: a line for each point.
 
-A last line may lack its newline and counts all the same, as for MLflow. What a writer of ours was killed in the middle
-of is told from it by the journal, which has the whole line.
+Those of a run have `timestamp value step`, and what MLflow 3 may add behind them; those of a logged model have more
+(`holdall.backends.file.model_lines`). A last line may lack its newline and counts all the same, as for MLflow. What a
+writer of ours was killed in the middle of is told from it by the journal, which has the whole line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from holdall.backends.file.keyed import Reporter
 from holdall.backends.file.layout import METRICS
-from holdall.stores.entities import Metric
+from holdall.stores.entities import LoggedModelMetric, Metric
 from holdall.stores.points import history_key, latest_key
 from holdall.stores.problems import ProblemKind
 from holdall.stores.search.ast import SortKey
 
-__all__ = ["MetricFile", "format_line", "read_latest", "read_points", "without_torn_line"]
+__all__ = [
+    "RUN_LINES",
+    "LineFormat",
+    "MetricFile",
+    "P",
+    "parse_numbers",
+    "read_latest",
+    "read_points",
+    "without_torn_line",
+]
+
+P = TypeVar("P", Metric, LoggedModelMetric)
+"""The points of runs, or those of logged models."""
 
 _INT64 = range(-(2**63), 2**63)
 _NOT_A_POINT = (0, 1, 4)
@@ -24,21 +38,73 @@ _NOT_A_POINT = (0, 1, 4)
 
 
 @dataclass(frozen=True, slots=True)
-class MetricFile:
+class MetricFile(Generic[P]):
     """What a metric file holds.
 
     Attributes:
-        points: Each point once, by its `history_key`, in the order of the file.
+        points: Each point once, by what makes points the same point, in the order of the file.
         repeated: How many lines repeat a point.
     """
 
-    points: dict[SortKey, Metric]
+    points: dict[object, P]
     repeated: int
 
 
-def format_line(metric: Metric) -> str:
-    """The line of a point, without a newline."""
-    return f"{metric.timestamp} {metric.value!r} {metric.step}"
+@dataclass(frozen=True, slots=True)
+class LineFormat(Generic[P]):
+    """How points of one kind are written and read.
+
+    Attributes:
+        format: The line of a point, without a newline.
+        parse: The point of the metric of this key that a line holds, or ValueError.
+        identity: Equal for points of a metric that are the same point.
+    """
+
+    format: Callable[[P], str]
+    parse: Callable[[str, bytes], P]
+    identity: Callable[[P], object]
+
+    def points(self, key: str, data: bytes, report: Reporter) -> Iterator[P]:
+        """The point of every line of a file; what is none is reported."""
+        lines = data.split(b"\n")
+        if not data:
+            report(ProblemKind.MALFORMED, f"{METRICS}/{key}", "is empty: the metric has no points")
+        if not lines[-1]:
+            lines.pop()
+        for number, line in enumerate(lines, start=1):
+            point = self.point(key, line, number, report)
+            if point is not None:
+                yield point
+
+    def point(self, key: str, line: bytes, number: int, report: Reporter) -> P | None:
+        """The point of a line; None, and a report, if it is none."""
+        try:
+            return self.parse(key, line)
+        except ValueError:
+            message = f"line {number} is not a metric point, and does not count"
+            report(ProblemKind.MALFORMED, f"{METRICS}/{key}", message)
+            return None
+
+    def read(self, key: str, data: bytes, report: Reporter) -> MetricFile[P]:
+        """All points of a file."""
+        points: dict[object, P] = {}
+        lines = 0
+        for point in self.points(key, data, report):
+            points.setdefault(self.identity(point), point)
+            lines += 1
+        return MetricFile(points, lines - len(points))
+
+
+def parse_numbers(fields: Sequence[bytes]) -> tuple[int, float, int]:
+    """Timestamp, value and step, with which every line begins; a line of two fields has step 0.
+
+    Raises:
+        ValueError: They are no numbers, or out of range.
+    """
+    timestamp, step = int(fields[0]), int(fields[2]) if len(fields) > 2 else 0
+    if timestamp not in _INT64 or step not in _INT64:
+        raise ValueError
+    return timestamp, float(fields[1]), step
 
 
 def without_torn_line(data: bytes, pending: Sequence[str]) -> bytes:
@@ -51,26 +117,41 @@ def without_torn_line(data: bytes, pending: Sequence[str]) -> bytes:
     if not data or data.endswith(b"\n"):
         return data
     whole = data.rfind(b"\n") + 1
-    torn = data[whole:].decode("ascii", "replace")
-    return data[:whole] if any(line.startswith(torn) for line in pending) else data
+    torn = data[whole:]
+    return data[:whole] if any(line.encode().startswith(torn) for line in pending) else data
 
 
-def read_points(key: str, data: bytes, report: Reporter) -> MetricFile:
-    """All points of a file."""
-    points: dict[SortKey, Metric] = {}
-    lines = 0
-    for point in _points(key, data, report):
-        points.setdefault(history_key(point), point)
-        lines += 1
-    return MetricFile(points, lines - len(points))
+def _format(metric: Metric) -> str:
+    return f"{metric.timestamp} {metric.value!r} {metric.step}"
+
+
+def _parse(key: str, line: bytes) -> Metric:
+    fields = line.split(b" ")
+    if len(fields) in _NOT_A_POINT:
+        raise ValueError
+    timestamp, value, step = parse_numbers(fields)
+    return Metric(key, value, timestamp, step)
+
+
+def _identity(point: Metric) -> SortKey:
+    return history_key(point)
+
+
+RUN_LINES: LineFormat[Metric] = LineFormat(_format, _parse, _identity)
+"""Lines of the metrics of runs."""
+
+
+def read_points(key: str, data: bytes, report: Reporter) -> MetricFile[Metric]:
+    """All points of a file of a run."""
+    return RUN_LINES.read(key, data, report)
 
 
 def read_latest(key: str, data: bytes, report: Reporter) -> Metric | None:
-    """The latest point of a file, by step, timestamp, value; of equal ones the first."""
+    """The latest point of a file of a run, by step, timestamp, value; of equal ones the first."""
     if data.count(b"\n") == 1 and data.endswith(b"\n"):  # the usual file of a finished run
-        return _point(key, data[:-1], 1, report)
+        return RUN_LINES.point(key, data[:-1], 1, report)
     latest: Metric | None = None
-    for point in _points(key, data, report):
+    for point in RUN_LINES.points(key, data, report):
         if (
             latest is None
             or point.step > latest.step
@@ -78,30 +159,3 @@ def read_latest(key: str, data: bytes, report: Reporter) -> Metric | None:
         ):
             latest = point
     return latest
-
-
-def _points(key: str, data: bytes, report: Reporter) -> Iterable[Metric]:
-    lines = data.split(b"\n")
-    if not data:
-        report(ProblemKind.MALFORMED, f"{METRICS}/{key}", "is empty: the metric has no points")
-    if not lines[-1]:
-        lines.pop()
-    for number, line in enumerate(lines, start=1):
-        point = _point(key, line, number, report)
-        if point is not None:
-            yield point
-
-
-def _point(key: str, line: bytes, number: int, report: Reporter) -> Metric | None:
-    fields = line.split(b" ")
-    count = len(fields)
-    try:
-        if count in _NOT_A_POINT:
-            raise ValueError
-        timestamp, step = int(fields[0]), int(fields[2]) if count > 2 else 0
-        if timestamp not in _INT64 or step not in _INT64:
-            raise ValueError
-        return Metric(key, float(fields[1]), timestamp, step)
-    except ValueError:
-        report(ProblemKind.MALFORMED, f"{METRICS}/{key}", f"line {number} is not a metric point, and does not count")
-        return None

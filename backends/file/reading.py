@@ -112,7 +112,7 @@ def read_fields(folder: Folder, what: str, stamps: Stamps | None = None) -> Fiel
         except OSError:
             raise BadMeta(what, ProblemKind.UNREADABLE, "cannot be read, or is a link") from None
         if found is None:
-            if folder.stat(NEW) is not None or time.time() - os.fstat(folder.fd).st_mtime < _SETTLING:
+            if _is_unfinished(folder):
                 raise BadMeta(
                     what, ProblemKind.UNFINISHED, "is not there yet: it is being created, or its creator died"
                 )
@@ -128,6 +128,13 @@ def read_fields(folder: Folder, what: str, stamps: Stamps | None = None) -> Fiel
             if stamps is not None:
                 stamps.append((META, stamp_of(status)))
             return fields
+
+
+def _is_unfinished(folder: Folder) -> bool:
+    """Whether a folder without `meta.yaml` is one that is being created, or whose creator died."""
+    if folder.stat(NEW) is not None or time.time() - os.fstat(folder.fd).st_mtime < _SETTLING:
+        return True
+    return set(folder.names()) <= {OWN}
 
 
 def read_labels(folder: Folder, kind: str, stamps: Stamps, report: Reporter, *, own: bool = True) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -11,12 +11,10 @@ from holdall.backends.file.codec import (
     DELETED_TIME,
     DELETION,
     STAGE,
-    dataset_fields,
-    dataset_from,
-    dataset_id,
     input_fields,
-    input_from,
     input_id,
+    model_input_fields,
+    output_fields,
     run_fields,
     run_info_from,
     status_number,
@@ -27,35 +25,24 @@ from holdall.backends.file.journal import JOURNAL, Changes
 from holdall.backends.file.keyed import Reporter, Stamps, ignore_problems, read_one, remove_value, stamp_everything
 from holdall.backends.file.layout import (
     ARTIFACTS,
-    DATASETS,
     INPUTS,
     META,
     METRICS,
+    OUTPUTS,
     OWN,
     PARAMS,
     TAGS,
-    is_run_name,
     run_lock,
 )
+from holdall.backends.file.links import missing_links, put_dataset, read_links
 from holdall.backends.file.locks import Locks
-from holdall.backends.file.meta import Fields, MalformedMeta, dump_meta, parse_meta
+from holdall.backends.file.meta import Fields, MalformedMeta
+from holdall.backends.file.metric_lines import RUN_LINES
 from holdall.backends.file.problem_log import ProblemLog
 from holdall.backends.file.reading import BadMeta, Contents, consistently, merge_points, read_contents
 from holdall.backends.file.tree import Tree
-from holdall.backends.file.writing import FolderWriter, Tails, ensure_run_folders
-from holdall.stores.entities import (
-    Dataset,
-    DatasetInput,
-    LifecycleStage,
-    Metric,
-    Param,
-    Run,
-    RunData,
-    RunInfo,
-    RunInputs,
-    RunStatus,
-)
-from holdall.stores.errors import DataLoss
+from holdall.backends.file.writing import FolderWriter, Tails, ensure_run_folders, fill_folder
+from holdall.stores.entities import DatasetInput, LifecycleStage, Metric, Param, Run, RunData, RunInfo, RunStatus
 from holdall.stores.names import RUN_NAME_TAG
 from holdall.stores.points import history_key
 from holdall.stores.problems import Problem, ProblemKind
@@ -69,7 +56,7 @@ from holdall.stores.rules import (
     tag_not_found,
 )
 
-__all__ = ["OpenRun", "RunReading", "Runs"]
+__all__ = ["OpenRun", "RunReading", "Runs", "require_active"]
 
 T = TypeVar("T")
 
@@ -99,7 +86,7 @@ class OpenRun:
 
     experiment: Folder
     folder: Folder
-    writer: FolderWriter
+    writer: FolderWriter[Metric]
 
 
 class Runs:
@@ -185,8 +172,8 @@ class Runs:
                 stamps.append((JOURNAL, stamp_of(status)))
             contents = read_contents(folder, _called(run_id), pending, stamps, report)
             info = _info(contents, run_id, record, report)
-            inputs = self._inputs(experiment, folder, pending, stamps, report)
-            return RunReading(Run(info, _data(contents), inputs), stamps), found.problems()
+            links = read_links(experiment, folder, pending, stamps, report)
+            return RunReading(Run(info, _data(contents), *links), stamps), found.problems()
 
         reading, problems = consistently(folder, read, self._locked_reader(experiment, run_id))
         for problem in problems:
@@ -204,36 +191,13 @@ class Runs:
                         stamps.append((path, stamp_of(status)))
                 for kind in (PARAMS, TAGS, METRICS):
                     stamp_everything(folder, kind, stamps)
-                if folder.stat(INPUTS) is not None:
-                    self._inputs(experiment, folder, None, stamps, ignore_problems)
+                read_links(experiment, folder, None, stamps, ignore_problems)
         except (FileNotFoundError, NotADirectoryError):
             return None
         return stamps
 
     def _locked_reader(self, experiment: Folder, run_id: str) -> Callable[[Callable[[], T]], T] | None:
-        if self._read_only:
-            return None
-
-        def locked(read: Callable[[], T]) -> T:
-            with self._locks.hold(experiment, run_lock(run_id), _called(run_id)):
-                return read()
-
-        return locked
-
-    def _inputs(
-        self, experiment: Folder, folder: Folder, pending: Changes | None, stamps: Stamps, report: Reporter
-    ) -> RunInputs:
-        links = {} if pending is None else dict(pending.inputs)
-        links.update(_input_files(folder, stamps, report))
-        found: list[DatasetInput] = []
-        for name in sorted(links):
-            try:
-                link = input_from(links[name])
-                if link is not None:
-                    found.append(DatasetInput(_dataset(experiment, link[0], stamps), link[1]))
-            except MalformedMeta as error:
-                report(ProblemKind.MALFORMED, f"{INPUTS}/{name}/{META}", f"{error}; the input does not count")
-        return RunInputs(tuple(found))
+        return None if self._read_only else self._locks.during(experiment, run_lock(run_id), _called(run_id))
 
     def history(self, query: HistoryQuery) -> list[Metric] | None:
         """The points of a metric after a place, in order; None if there is no such run."""
@@ -270,7 +234,7 @@ class Runs:
             opened.folder.make(run_id)
             with opened.folder.open(run_id) as folder:
                 changes = Changes(tags=run.data.tags)
-                FolderWriter.create(folder, run_fields(info), changes, (METRICS, PARAMS, ARTIFACTS), self._spare)
+                fill_folder(folder, run_fields(info), changes, (METRICS, PARAMS, ARTIFACTS), self._spare)
         self._tree.place_run(run_id, experiment_id)
         return Run(info, run.data)
 
@@ -284,15 +248,14 @@ class Runs:
                 raise run_not_found(run_id)
             with self._locks.hold(found.experiment, run_lock(run_id), _called(run_id)):
                 record = self._experiments.brief(found.experiment, found.experiment_id)
-                writer = FolderWriter(found.folder, _called(run_id), run_id, self._spare, self._tails)
+                writer = FolderWriter(found.folder, _called(run_id), run_id, self._spare, self._tails, RUN_LINES)
                 yield OpenRun(found.experiment, found.folder, writer), record
 
     @contextmanager
     def active(self, run_id: str) -> Iterator[OpenRun]:
         """An active run that nobody else changes meanwhile."""
         with self.locked(run_id) as (run, record):
-            contents = Contents(run.writer.fields)
-            require_active_run(_info(contents, run_id, record, ignore_problems).lifecycle_stage, run_id)
+            require_active(run, run_id, record)
             yield run
 
     def update(self, run_id: str, status: RunStatus | None, end_time: int | None, run_name: str | None) -> RunInfo:
@@ -335,7 +298,8 @@ class Runs:
     def log_batch(self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: dict[str, str]) -> None:
         """Write all or nothing to an active run."""
         with self.active(run_id) as run:
-            fresh = check_params(run_id, _known_params(run, run_id, params), params) if params else []
+            known = run.writer.known_params(param.key for param in params)
+            fresh = check_params(run_id, known, params)
             name = tags.get(RUN_NAME_TAG)
             run.writer.commit(
                 Changes(
@@ -358,29 +322,32 @@ class Runs:
         with self.active(run_id) as run:
             links: dict[str, Fields] = {}
             for item in datasets:
-                source_id = self._put_dataset(run.experiment, item, run_id)
-                link = input_id(source_id, run_id)
-                if run.folder.stat(f"{INPUTS}/{link}/{META}") is None:
-                    links.setdefault(link, input_fields(source_id, item))
-            run.writer.commit(Changes(inputs=links))
+                source_id = put_dataset(run.experiment, item.dataset, run_id)
+                links.setdefault(input_id(source_id, run_id), input_fields(source_id, item))
+            run.writer.commit(Changes(inputs=missing_links(run.folder, INPUTS, links)))
 
-    def _put_dataset(self, experiment: Folder, item: DatasetInput, run_id: str) -> str:
-        """Write a dataset unless it is there; its id."""
-        dataset = item.dataset
-        for again in (False, True):
-            found = dataset_id(dataset, again=again)
-            path = f"{DATASETS}/{found}/{META}"
-            known = experiment.read(path)
-            if known is None:
-                experiment.make(f"{DATASETS}/{found}")
-                experiment.make(OWN)
-                experiment.put_if_missing(path, dump_meta(dataset_fields(dataset)), f"{OWN}/spare-{run_id[:64]}")
-                known = experiment.read(path)
-            if known is not None:
-                held = _parse_dataset(known, path)
-                if (held.name, held.digest) == (dataset.name, dataset.digest):
-                    return found
-        raise DataLoss(f"Dataset {dataset.name!r} cannot be written: its id is taken by others in {DATASETS}.")
+    def link_models(self, run_id: str, inputs: Sequence[str], outputs: Mapping[str, int]) -> None:
+        """Link models to an active run: all or nothing; links that are there stay as they are."""
+        with self.active(run_id) as run:
+            used = {input_id(model_id, run_id): model_input_fields(model_id) for model_id in inputs}
+            made = {model_id: output_fields(model_id, step) for model_id, step in outputs.items()}
+            run.writer.commit(
+                Changes(
+                    inputs=missing_links(run.folder, INPUTS, used),
+                    outputs=missing_links(run.folder, OUTPUTS, made),
+                )
+            )
+
+
+def require_active(run: OpenRun, run_id: str, experiment: ExperimentRecord) -> None:
+    """Check that a run may be changed.
+
+    Raises:
+        InvalidParameterValue: It is deleted.
+        BadMeta: Its `meta.yaml` makes no sense.
+    """
+    info = _info(Contents(run.writer.fields), run_id, experiment, ignore_problems)
+    require_active_run(info.lifecycle_stage, run_id)
 
 
 def _called(run_id: str) -> str:
@@ -423,52 +390,3 @@ def _data(contents: Contents) -> RunData:
         tags=contents.tags,
         metric_points={key: (point.timestamp, point.step) for key, point in contents.metrics.items()},
     )
-
-
-def _known_params(run: OpenRun, run_id: str, params: Sequence[Param]) -> dict[str, str]:
-    try:
-        return run.writer.known_params(params)
-    except UnicodeDecodeError:
-        raise DataLoss(f"Params of run {run_id!r} cannot be compared: a file in {PARAMS} is not UTF-8 text.") from None
-
-
-def _input_files(folder: Folder, stamps: Stamps, report: Reporter) -> Iterator[tuple[str, Fields]]:
-    try:
-        inputs = folder.open(INPUTS)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    with inputs:
-        for name in inputs.folders():
-            path = f"{INPUTS}/{name}/{META}"
-            if not is_run_name(name):
-                continue
-            try:
-                found = inputs.read_with_status(f"{name}/{META}")
-                if found is None:
-                    raise MalformedMeta("is missing")
-                stamps.append((path, stamp_of(found[1])))
-                yield name, parse_meta(found[0])
-            except (MalformedMeta, OSError) as error:
-                reason = str(error) if isinstance(error, MalformedMeta) else "cannot be read"
-                report(ProblemKind.MALFORMED, path, f"{reason}; the input does not count")
-
-
-def _dataset(experiment: Folder, source_id: str, stamps: Stamps) -> Dataset:
-    if not is_run_name(source_id):
-        raise MalformedMeta("names no dataset")
-    path = f"{DATASETS}/{source_id}/{META}"
-    try:
-        found = experiment.read_with_status(path)
-    except OSError:
-        raise MalformedMeta(f"refers to {path}, which cannot be read") from None
-    if found is None:
-        raise MalformedMeta(f"refers to {path}, which is missing")
-    stamps.append((f"../{path}", stamp_of(found[1])))
-    return dataset_from(parse_meta(found[0]))
-
-
-def _parse_dataset(data: bytes, path: str) -> Dataset:
-    try:
-        return dataset_from(parse_meta(data))
-    except MalformedMeta as error:
-        raise DataLoss(f"A dataset cannot be used: {path} {error}; restore or remove it.") from None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from holdall.backends.file.files import translated
 from holdall.backends.file.index_place import NoIndex
 from holdall.backends.file.inspection import find_problems
 from holdall.backends.file.locks import Locks
+from holdall.backends.file.models import Models
 from holdall.backends.file.opening import prepare, require_root
 from holdall.backends.file.problem_log import ProblemLog
 from holdall.backends.file.runs import Runs
@@ -26,6 +28,8 @@ from holdall.stores.entities import (
     DatasetInput,
     Experiment,
     ExperimentTag,
+    LoggedModel,
+    LoggedModelStatus,
     Metric,
     Param,
     Run,
@@ -33,8 +37,15 @@ from holdall.stores.entities import (
     RunStatus,
 )
 from holdall.stores.errors import InvalidParameterValue
+from holdall.stores.logged_models import LoggedModelStore
 from holdall.stores.problems import Problem
-from holdall.stores.queries import ExperimentQuery, HistoryQuery, RunQuery
+from holdall.stores.queries import (
+    ExperimentQuery,
+    HistoryQuery,
+    LoggedModelQuery,
+    RunQuery,
+    select_logged_models,
+)
 from holdall.stores.search import experiment_sort_key, matches_experiment
 from holdall.stores.uri import StoreURI
 
@@ -46,11 +57,42 @@ __all__ = ["FileBackendStore"]
 logger = logging.getLogger("holdall")
 
 
-class FileBackendStore(BackendStore):
-    """Experiments and runs in a folder, in the layout of MLflow's file store.
+class FileBackendStore(BackendStore, LoggedModelStore):
+    """Experiments, runs and logged models in a folder, in the layout of MLflow's file store.
 
     **URI.** A path, or `file:///absolute/path`. A missing or empty folder becomes a store; one that holds other things
-    is refused.
+    is refused. MLflow 2 and 3 read and extend what is written here, at the same time too.
+
+    **Threads and processes.** Any number of both, on any number of machines that share the folder, also when they open
+    the same new one at once. A run is written to by one at a time; locks are files, made by `link`. Readers wait for
+    nobody. A process may fork, and go on on both sides.
+
+    **Ordering and visibility.** A reader of a run sees it as it was at one moment between calls. A search sees each run
+    so, and different runs at slightly different moments. What another machine wrote is seen when the disk's client
+    shows it.
+
+    **Durability.** What a call wrote survives `kill -9` once the call has returned; one that was interrupted is wholly
+    there or not at all. Nothing is flushed to the disk: what a power failure leaves is up to the file system.
+
+    **Bad items** are passed over, with a warning once, and are never changed; `find_problems` lists them. Links are not
+    followed.
+
+    **The index** of searches is derived from the files, disposable and brought up to date before each search. Opened
+    read-only, the store writes nothing into the folder, and keeps the index in the user's cache.
+
+    **Not promised.** One moment for several runs; that MLflow, which takes no locks, sees whole batches; that MLflow
+    sees the key `a/b` beside `a`, which its layout has no place for.
+
+    Args:
+        uri: A path, or a `file` URI without host.
+        artifact_root: Under which new experiments keep artifacts; the folder itself by default.
+        read_only: Refuse writes, and change nothing in the folder.
+        create: Make a store where there is none.
+        use_index: Whether searches use the index; without it they read every run.
+
+    Raises:
+        InvalidParameterValue: The URI names no folder, or one that holds other things.
+        NotFound: There is no store, and none was to be made.
     """
 
     def __init__(
@@ -62,18 +104,13 @@ class FileBackendStore(BackendStore):
         create: bool = True,
         use_index: bool = True,
     ) -> None:
-        if uri.host or uri.query or not uri.path:
+        if uri.query or not uri.path:
             raise InvalidParameterValue(f"Invalid store URI {uri}: write a path, or file:///absolute/path.")
         super().__init__(uri, artifact_root=artifact_root, read_only=read_only)
         self._root = os.path.abspath(uri.path)
-        self._log = ProblemLog(str(self.uri))
-        self._tree = Tree(self._root)
-        self._locks = Locks(self._root)
-        self._experiments = Experiments(self._tree, self._locks, self._log)
-        self._runs = Runs(self._tree, self._experiments, self._locks, self._log, read_only=read_only)
-        self._index_lock = threading.Lock()
-        self._index: RunIndex | None = None
         self._use_index = use_index
+        self._build()
+        _OPEN.add(self)
         with self._translated("be opened"):
             if create and not read_only:
                 location = self.artifact_root.join("0").render(hide_password=False)
@@ -81,9 +118,22 @@ class FileBackendStore(BackendStore):
             else:
                 require_root(self._root, self.uri)
 
+    def _build(self) -> None:
+        """Make the parts anew: at first, and in a forked child, where threads that are gone may hold their locks."""
+        self._log = ProblemLog(str(self.uri))
+        self._tree = Tree(self._root)
+        self._locks = Locks(self._root)
+        self._experiments = Experiments(self._tree, self._locks, self._log)
+        self._runs = Runs(self._tree, self._experiments, self._locks, self._log, read_only=self.read_only)
+        self._models = Models(
+            self._tree, self._experiments, self._runs, self._locks, self._log, read_only=self.read_only
+        )
+        self._index_lock = threading.Lock()
+        self._index: RunIndex | None = None
+
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities()
+        return Capabilities(logged_models=True)
 
     def _default_artifact_root(self) -> StoreURI:
         """The folder itself: artifacts lie beside what they belong to, as MLflow has it."""
@@ -105,7 +155,7 @@ class FileBackendStore(BackendStore):
 
     def _find_problems(self) -> list[Problem]:
         with self._translated("be read"):
-            return find_problems(self._tree, self._experiments, self._runs)
+            return find_problems(self._tree, self._experiments, self._runs, self._models)
 
     def _translated(self, what: str) -> AbstractContextManager[None]:
         return translated(f"The store {self.uri} cannot {what}")
@@ -214,3 +264,60 @@ class FileBackendStore(BackendStore):
 
                 self._index = RunIndex(self._tree, self._experiments, self._runs, read_only=self.read_only)
             return self._index
+
+    # Logged models
+
+    def _create_logged_model(self, model: LoggedModel) -> LoggedModel:
+        with self._translated("be written to"):
+            return self._models.create(model)
+
+    def _get_logged_model(self, model_id: str) -> LoggedModel | None:
+        with self._translated("be read"):
+            return self._models.get(model_id)
+
+    def _finalize_logged_model(self, model_id: str, status: LoggedModelStatus, time: int) -> LoggedModel:
+        with self._translated("be written to"):
+            return self._models.finalize(model_id, status, time)
+
+    def _delete_logged_model(self, model_id: str, time: int) -> None:
+        with self._translated("be written to"):
+            self._models.delete(model_id, time)
+
+    def _log_logged_model_data(self, model_id: str, params: dict[str, str], tags: dict[str, str]) -> None:
+        with self._translated("be written to"):
+            self._models.log_data(model_id, params, tags)
+
+    def _delete_logged_model_tag(self, model_id: str, key: str) -> None:
+        with self._translated("be written to"):
+            self._models.delete_tag(model_id, key)
+
+    def _search_logged_models(self, query: LoggedModelQuery) -> list[LoggedModel]:
+        with self._translated("be read"):
+            return select_logged_models(self._models.all(query.experiment_ids), query)
+
+    def _log_model_metrics(
+        self,
+        model_id: str,
+        run_id: str,
+        metrics: Sequence[Metric],
+        dataset_name: str | None,
+        dataset_digest: str | None,
+    ) -> None:
+        with self._translated("be written to"):
+            self._models.log_metrics(model_id, run_id, metrics, dataset_name, dataset_digest)
+
+    def _link_models(self, run_id: str, inputs: Sequence[str], outputs: Mapping[str, int]) -> None:
+        with self._translated("be written to"):
+            self._runs.link_models(run_id, inputs, outputs)
+
+
+_OPEN: weakref.WeakSet[FileBackendStore] = weakref.WeakSet()
+
+
+def _rebuild_after_fork() -> None:
+    for store in list(_OPEN):
+        store._build()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_rebuild_after_fork)

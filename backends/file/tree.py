@@ -1,29 +1,29 @@
-"""The root folder: which experiments there are, where a run is."""
+"""The root folder: which experiments there are, where a run or a logged model is."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from holdall.backends.file.files import Folder
-from holdall.backends.file.layout import META, TRASH, is_experiment_name, is_run_name
+from holdall.backends.file.layout import META, MODELS, TRASH, is_experiment_name, is_model_id, is_run_name
 
-__all__ = ["FoundRun", "Tree"]
+__all__ = ["Found", "Tree"]
 
 _MOST_PLACES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class FoundRun:
-    """Where a run is.
+class Found:
+    """Where a run or a logged model is.
 
     Attributes:
         experiment: Folder of its experiment.
         path: That folder's path from the root.
         experiment_id: The experiment's id.
-        folder: Folder of the run.
+        folder: Its own folder.
     """
 
     experiment: Folder
@@ -60,11 +60,12 @@ class Tree:
 
     def _open_experiment(self, experiment_id: str) -> tuple[Folder, str] | None:
         # Once more, for one that is moved to the other place this moment.
-        for path in (experiment_id, f"{TRASH}/{experiment_id}") * 2:
-            try:
-                return Folder(f"{self.root}/{path}"), path
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+        with self.open_root() as root:
+            for path in (experiment_id, f"{TRASH}/{experiment_id}") * 2:
+                try:
+                    return root.open(path), path
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
         return None
 
     def experiment_ids(self) -> list[str]:
@@ -83,44 +84,71 @@ class Tree:
         """Ids of all folders of an experiment that may be runs."""
         return [name for name in experiment.folders() if is_run_name(name)]
 
-    @contextmanager
-    def run(self, run_id: str) -> Iterator[FoundRun | None]:
+    def model_ids(self, experiment: Folder) -> list[str]:
+        """Ids of all folders of an experiment that may be logged models."""
+        try:
+            with experiment.open(MODELS) as models:
+                return [name for name in models.folders() if is_model_id(name)]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def open_model(self, experiment: Folder, model_id: str) -> Folder:
+        """The folder of a logged model in an experiment."""
+        return experiment.open(f"{MODELS}/{model_id}")
+
+    def run(self, run_id: str) -> AbstractContextManager[Found | None]:
         """Where a run is; None if there is none."""
-        experiment_id = self._find_run(run_id) if is_run_name(run_id) else None
+        return self._at(run_id) if is_run_name(run_id) else nullcontext()
+
+    def model(self, model_id: str) -> AbstractContextManager[Found | None]:
+        """Where a logged model is; None if there is none."""
+        return self._at(f"{MODELS}/{model_id}") if is_model_id(model_id) else nullcontext()
+
+    @contextmanager
+    def _at(self, path: str) -> Iterator[Found | None]:
+        experiment_id = self._find(path)
         if experiment_id is None:
             yield None
             return
         with self.experiment(experiment_id) as found:
             try:
-                folder = None if found is None else found[0].open(run_id)
+                folder = None if found is None else found[0].open(path)
             except (FileNotFoundError, NotADirectoryError):
                 folder = None
             if found is None or folder is None:
-                self._forget(run_id)
+                self._forget(path)
                 yield None
                 return
             with folder:
-                yield FoundRun(*found, experiment_id, folder)
+                yield Found(*found, experiment_id, folder)
 
     def place_run(self, run_id: str, experiment_id: str) -> None:
         """Remember where a run is."""
+        self._place(run_id, experiment_id)
+
+    def place_model(self, model_id: str, experiment_id: str) -> None:
+        """Remember where a logged model is."""
+        self._place(f"{MODELS}/{model_id}", experiment_id)
+
+    def _place(self, path: str, experiment_id: str) -> None:
         with self._lock:
             if len(self._places) >= _MOST_PLACES:
                 self._places.clear()
-            self._places[run_id] = experiment_id
+            self._places[path] = experiment_id
 
-    def _forget(self, run_id: str) -> None:
+    def _forget(self, path: str) -> None:
         with self._lock:
-            self._places.pop(run_id, None)
+            self._places.pop(path, None)
 
-    def _find_run(self, run_id: str) -> str | None:
-        known = self._places.get(run_id)
-        if known is not None and self._holds(known, run_id):
+    def _find(self, path: str) -> str | None:
+        """The experiment that has a folder at this path in it."""
+        known = self._places.get(path)
+        if known is not None and self._holds(known, path):
             return known
-        candidates = [found for found in self.experiment_ids() if self._holds(found, run_id)]
+        candidates = [found for found in self.experiment_ids() if self._holds(found, path)]
         # A folder of that name without a `meta.yaml` may be the remains of a copy.
-        for experiment_id in sorted(candidates, key=lambda found: not self._holds(found, f"{run_id}/{META}")):
-            self.place_run(run_id, experiment_id)
+        for experiment_id in sorted(candidates, key=lambda found: not self._holds(found, f"{path}/{META}")):
+            self._place(path, experiment_id)
             return experiment_id
         return None
 

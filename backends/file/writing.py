@@ -1,4 +1,4 @@
-"""Writing to the folder of a run or an experiment whose lock is held."""
+"""Writing to the folder of an experiment, a run or a logged model whose lock is held."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Generic
 
 from holdall.backends.file.files import Folder
 from holdall.backends.file.journal import Changes, Journal
 from holdall.backends.file.keyed import append_lines, ignore_problems, own_path, put_value, read_one, read_own
-from holdall.backends.file.layout import ARTIFACTS, INPUTS, META, METRICS, NEW, OWN, PARAMS, TAGS
+from holdall.backends.file.layout import ARTIFACTS, INPUTS, META, METRICS, NEW, OUTPUTS, OWN, PARAMS, TAGS
 from holdall.backends.file.meta import Fields, dump_meta
-from holdall.backends.file.metric_lines import format_line, read_points, without_torn_line
+from holdall.backends.file.metric_lines import LineFormat, P, without_torn_line
 from holdall.backends.file.reading import apply_fields, read_fields
-from holdall.stores.entities import Metric, Param
-from holdall.stores.points import history_key
-from holdall.stores.search.ast import SortKey
+from holdall.stores.entities import LoggedModelMetric, Metric
+from holdall.stores.errors import DataLoss
 
-__all__ = ["FolderWriter", "Tails"]
+__all__ = ["FolderWriter", "Tails", "ensure_run_folders", "fill_folder"]
 
 _MOST_TAILS = 4096
 
@@ -51,7 +51,7 @@ class Tails:
         self._known: OrderedDict[tuple[str, str], _Tail] = OrderedDict()
 
     def get(self, owner: str, key: str) -> _Tail | None:
-        """What is known of the metric `key` of a run."""
+        """What is known of the metric `key` of a run or a logged model."""
         with self._lock:
             return self._known.get((owner, key))
 
@@ -64,15 +64,16 @@ class Tails:
                 self._known.popitem(last=False)
 
 
-class FolderWriter:
+class FolderWriter(Generic[P]):
     """Writes to a folder whose lock is held; begins by finishing what a writer that died has begun.
 
     Args:
-        folder: Of a run or an experiment.
+        folder: Of an experiment, a run or a logged model.
         what: What it is, for messages, such as `Run 'abc'`.
         owner: Its id.
         spare: Name, in the folder, of the file that is written before it gets its own name.
         tails: What is known of metric files.
+        lines: How its metric points are written.
 
     Attributes:
         fields: Its `meta.yaml`.
@@ -81,11 +82,13 @@ class FolderWriter:
         BadMeta: Its `meta.yaml` is missing or makes no sense.
     """
 
-    def __init__(self, folder: Folder, what: str, owner: str, spare: str, tails: Tails) -> None:
+    def __init__(self, folder: Folder, what: str, owner: str, spare: str, tails: Tails, lines: LineFormat[P]) -> None:
         self._folder = folder
+        self._what = what
         self._owner = owner
         self._spare = spare
         self._tails = tails
+        self._lines: LineFormat[P] = lines
         self._journal = Journal(folder, spare)
         self.fields = read_fields(folder, what)
         self._recover()
@@ -104,42 +107,48 @@ class FolderWriter:
         """Tell readers that a file was changed otherwise."""
         self._journal.mark()
 
-    def known_params(self, params: Iterable[Param]) -> dict[str, str]:
+    def known_params(self, keys: Iterable[str]) -> dict[str, str]:
         """Values of those params that are there already, by key.
 
         Raises:
-            UnicodeDecodeError: A file holds no text.
+            DataLoss: A file holds no text.
         """
-        found = {param.key: read_one(self._folder, PARAMS, param.key) for param in params}
-        return {key: files[0].decode("utf-8") for key, files in found.items() if files}
+        found = {key: read_one(self._folder, PARAMS, key) for key in keys}
+        try:
+            return {key: files[0].decode("utf-8") for key, files in found.items() if files}
+        except UnicodeDecodeError:
+            raise DataLoss(
+                f"{self._what}: its params cannot be compared, since a file in {PARAMS} is not UTF-8 text."
+            ) from None
 
-    def new_lines(self, points: Sequence[Metric]) -> dict[str, list[str]]:
+    def new_lines(self, points: Sequence[P]) -> dict[str, list[str]]:
         """Lines to append for those points that are not there yet, by key."""
-        by_key: dict[str, dict[SortKey, Metric]] = {}
+        identity, line = self._lines.identity, self._lines.format
+        by_key: dict[str, dict[object, P]] = {}
         for point in points:
-            by_key.setdefault(point.key, {}).setdefault(history_key(point), point)
+            by_key.setdefault(point.key, {}).setdefault(identity(point), point)
         fresh = {key: self._missing(key, wanted) for key, wanted in by_key.items()}
-        return {key: [format_line(point) for point in missing] for key, missing in fresh.items() if missing}
+        return {key: [line(point) for point in missing] for key, missing in fresh.items() if missing}
 
-    def _missing(self, key: str, wanted: dict[SortKey, Metric]) -> list[Metric]:
+    def _missing(self, key: str, wanted: dict[object, P]) -> list[P]:
         path = f"{METRICS}/{key}"
         status = self._folder.stat_file(path)
         elsewhere = read_own(self._folder, METRICS, key)
         tail = self._tails.get(self._owner, key)
-        known: dict[SortKey, Metric] = {}
+        known: dict[object, P] = {}
         if status is not None and not _is_behind(wanted.values(), tail, status):
             known.update(self._survey(key, path))
         if elsewhere is not None:
-            known.update(read_points(key, elsewhere, ignore_problems).points)
+            known.update(self._lines.read(key, elsewhere, ignore_problems).points)
         return [point for place, point in wanted.items() if place not in known]
 
-    def _survey(self, key: str, path: str) -> dict[SortKey, Metric]:
+    def _survey(self, key: str, path: str) -> dict[object, P]:
         """The points of a file that others may have written to, which is then remembered as it is."""
         found = self._folder.read_with_status(path)
         if found is None:
             return {}
         data, status = found
-        points = read_points(key, data, ignore_problems).points
+        points = self._lines.read(key, data, ignore_problems).points
         timestamp = max((point.timestamp for point in points.values()), default=-(2**63))
         step = max((point.step for point in points.values()), default=-(2**63))
         is_ended = not data or data.endswith(b"\n")
@@ -151,11 +160,11 @@ class FolderWriter:
         left = self._journal.recover()
         if left is None:
             return
-        points: list[Metric] = []
+        points: list[P] = []
         for key, lines in left.metrics.items():
             self._cut_torn_line(key, lines)
-            points += read_points(key, _as_bytes(lines), ignore_problems).points.values()
-        self._write(Changes(left.info, left.params, left.tags, self.new_lines(points), left.inputs))
+            points += self._lines.read(key, _as_bytes(lines), ignore_problems).points.values()
+        self._write(replace(left, metrics=self.new_lines(points)))
         self._journal.done()
 
     def _cut_torn_line(self, key: str, lines: Sequence[str]) -> None:
@@ -172,8 +181,9 @@ class FolderWriter:
         for kind, values in ((PARAMS, changes.params), (TAGS, changes.tags)):
             for key, value in values.items():
                 put_value(self._folder, kind, key, value.encode("utf-8"), self._spare)
-        for input_id, fields in changes.inputs.items():
-            self._put_input(input_id, fields)
+        for folder, links in ((INPUTS, changes.inputs), (OUTPUTS, changes.outputs)):
+            for name, fields in links.items():
+                self._put_link(f"{folder}/{name}", fields)
         if changes.info:
             self._put_fields(apply_fields(self.fields, changes.info))
 
@@ -193,9 +203,8 @@ class FolderWriter:
             timestamp, step = max(timestamp, int(fields[0])), max(step, int(fields[2]))
         self._tails.put(self._owner, key, _Tail(status.st_ino, status.st_size, timestamp, step))
 
-    def _put_input(self, input_id: str, fields: Fields) -> None:
+    def _put_link(self, path: str, fields: Fields) -> None:
         """The first one written stays."""
-        path = f"{INPUTS}/{input_id}"
         if self._folder.stat(f"{path}/{META}") is None:
             self._folder.make(path)
             self._folder.replace(f"{path}/{META}", dump_meta(fields), self._spare)
@@ -204,27 +213,26 @@ class FolderWriter:
         self._folder.replace(META, dump_meta(fields), self._spare)
         self.fields = fields
 
-    # Creation
 
-    @classmethod
-    def create(cls, folder: Folder, fields: Fields, changes: Changes, folders: Sequence[str], spare: str) -> None:
-        """Fill a folder that was just made. Its `meta.yaml` gets its name last: without it nothing is there.
+def fill_folder(folder: Folder, fields: Fields, changes: Changes, folders: Sequence[str], spare: str) -> None:
+    """Fill a folder that was just made. Its `meta.yaml` gets its name last: without it nothing is there.
 
-        Args:
-            folder: The new folder.
-            fields: Its `meta.yaml`.
-            changes: What else it holds.
-            folders: Folders to make in it.
-            spare: As for the class.
-        """
-        folder.make(OWN)
-        folder.create(NEW, dump_meta(fields))
-        for name in folders:
-            folder.make(name)
-        for key, value in changes.tags.items():
-            put_value(folder, TAGS, key, value.encode("utf-8"), spare)
-        Journal(folder, spare).create()
-        folder.rename(NEW, META)
+    Args:
+        folder: The new folder.
+        fields: Its `meta.yaml`.
+        changes: What else it holds: params and tags.
+        folders: Folders to make in it.
+        spare: As for `FolderWriter`.
+    """
+    folder.make(OWN)
+    folder.create(NEW, dump_meta(fields))
+    for name in folders:
+        folder.make(name)
+    for kind, values in ((PARAMS, changes.params), (TAGS, changes.tags)):
+        for key, value in values.items():
+            put_value(folder, kind, key, value.encode("utf-8"), spare)
+    Journal(folder, spare).create()
+    folder.rename(NEW, META)
 
 
 def ensure_run_folders(folder: Folder) -> None:
@@ -233,7 +241,7 @@ def ensure_run_folders(folder: Folder) -> None:
         folder.make(name)
 
 
-def _is_behind(points: Iterable[Metric], tail: _Tail | None, status: os.stat_result) -> bool:
+def _is_behind(points: Iterable[Metric | LoggedModelMetric], tail: _Tail | None, status: os.stat_result) -> bool:
     """Whether points come after all that a file holds."""
     if tail is None or (tail.inode, tail.size) != (status.st_ino, status.st_size):
         return False
@@ -241,4 +249,4 @@ def _is_behind(points: Iterable[Metric], tail: _Tail | None, status: os.stat_res
 
 
 def _as_bytes(lines: list[str]) -> bytes:
-    return "".join([f"{line}\n" for line in lines]).encode("ascii")
+    return "".join([f"{line}\n" for line in lines]).encode()

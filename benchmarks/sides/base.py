@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from benchmarks.populate import count_rows, insert_experiment, populate
-from benchmarks.workload import Point, Scale
+from benchmarks.workload import PAGE, Point, Scale
 
 __all__ = ["Answer", "Side", "Task", "nothing"]
 
@@ -46,41 +44,42 @@ class Side(ABC):
     Methods that return a `Task` prepare a call without doing it.
 
     Args:
-        folder: Where its databases lie; made when missing.
+        folder: Where its stores lie; made when missing.
         scale: How much is stored before reading is measured.
         synchronous: SQLite's `synchronous` setting, where the side lets one choose.
+
+    Attributes:
+        suffix: How the names of its stores end.
+        artifacts: Where artifacts would lie, for stores that do not keep them within.
+        caches: Where the environment of its process puts caches.
+        numbers: Tells apart what is made anew.
     """
+
+    suffix: ClassVar[str] = ""
 
     def __init__(self, folder: Path, scale: Scale, synchronous: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.artifacts = folder / "artifacts"
+        self.caches = folder / "caches"
         self.scale = scale
         self.synchronous = synchronous
-        self.log_path = folder / "log.db"
-        self.read_path = folder / "read.db"
-        self.spare_path = folder / "spare.db"
-        self._numbers = count()
+        self.log_path = folder / f"log{self.suffix}"
+        self.read_path = folder / f"read{self.suffix}"
+        self.spare_path = folder / f"spare{self.suffix}"
+        self.numbers = count()
 
     def prepare(self) -> None:
-        """Make the three databases: one to log to, one full of runs, one to copy; then open the first two."""
+        """Make the three stores: one to log to, one full of runs, one to copy; then open the first two."""
         for path in (self.log_path, self.read_path, self.spare_path):
             self.create(path)
-            insert_experiment(path, self.artifacts)
-        populate(self.read_path, self.artifacts, self.scale)
+            self.add_experiment(path)
+        self.fill(self.read_path)
         self.open()
-
-    def count_rows(self) -> list[int]:
-        """Rows in the database that is logged to."""
-        return count_rows(self.log_path)
 
     def fresh_path(self) -> Path:
         """A path where nothing is yet."""
-        return self.folder / f"new-{next(self._numbers)}.db"
-
-    def fresh_copy(self) -> Path:
-        """A store of the side's own making that this process has not opened: no cache knows its path."""
-        return Path(shutil.copyfile(self.spare_path, self.fresh_path()))
+        return self.folder / f"new-{next(self.numbers)}{self.suffix}"
 
     @property
     @abstractmethod
@@ -90,6 +89,22 @@ class Side(ABC):
     @abstractmethod
     def create(self, path: Path) -> None:
         """Make an empty store, and let go of it."""
+
+    @abstractmethod
+    def add_experiment(self, path: Path) -> None:
+        """Add the experiment of the benchmark to an empty store, behind its back."""
+
+    @abstractmethod
+    def fill(self, path: Path) -> None:
+        """Add the runs that searches go through, behind the store's back."""
+
+    @abstractmethod
+    def count_rows(self) -> list[int]:
+        """How much of each kind there is in the store that is logged to."""
+
+    @abstractmethod
+    def fresh_copy(self) -> Path:
+        """A store of the side's own making that this process has not opened: no cache knows its path."""
 
     @abstractmethod
     def open(self) -> None:
@@ -140,7 +155,7 @@ class Side(ABC):
         """Search for `TOP`; the answer is the run ids."""
 
     @abstractmethod
-    def scan(self) -> Task[Any]:
+    def scan(self, page: int = PAGE) -> Task[Any]:
         """Read all runs, page by page; the answer is how many, and how many metrics, params and tags they have."""
 
     @abstractmethod

@@ -1,42 +1,46 @@
-"""holdall's SQLite store, through its public interface."""
+"""holdall's own stores, through their public interface."""
 
 from __future__ import annotations
 
+import shutil
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import holdall
-from benchmarks.populate import EXPERIMENT_ID
 from benchmarks.sides.base import Answer, Side, Task
-from benchmarks.workload import EXPERIMENT, PAGE, START, TOP, Point
+from benchmarks.sides.mlruns import MlrunsSide
+from benchmarks.sides.sqlite import SqliteSide
+from benchmarks.workload import EXPERIMENT, EXPERIMENT_ID, PAGE, START, TOP, Point
 from holdall.stores import Experiment, Metric, Param, Run, RunTag, open_backend_store
 from holdall.stores.backend import BackendStore
 
-__all__ = ["HoldallSide"]
+__all__ = ["HoldallFileSide", "HoldallSqliteSide"]
 
 _IDS = (str(EXPERIMENT_ID),)
 
 
 class HoldallSide(Side):
-    """See the module."""
+    """Any store of holdall, named by a path."""
 
-    @property
-    def version(self) -> str:
-        return f"holdall {holdall.__version__}, synchronous={self.synchronous}"
-
-    def create(self, path: Path) -> None:
-        self._open(path).close()
+    @abstractmethod
+    def _open(self, path: Path) -> BackendStore:
+        """Open a store, or make it."""
 
     def open(self) -> None:
-        self._log, self._read = self._open(self.log_path), self._open(self.read_path)
+        self._log = self._open(self.log_path)
+        self.open_read()
 
     def close(self) -> None:
         self._log.close()
-        self._read.close()
+        self.close_read()
 
-    def _open(self, path: Path) -> BackendStore:
-        return open_backend_store(f"sqlite:///{path}?synchronous={self.synchronous}", artifact_root=self.artifacts)
+    def open_read(self) -> None:
+        self._read = self._open(self.read_path)
+
+    def close_read(self) -> None:
+        self._read.close()
 
     def start_run(self) -> str:
         return self._create_run("logged").info.run_id
@@ -76,14 +80,14 @@ class HoldallSide(Side):
     def _top_runs(self) -> list[Run]:
         return self._read.search_runs(_IDS, TOP.filter, max_results=TOP.limit, order_by=[TOP.order_by])
 
-    def scan(self) -> Task[list[Run]]:
-        return Task(self._scan, _scan_answer)
+    def scan(self, page: int = PAGE) -> Task[list[Run]]:
+        return Task(partial(self._scan, page), _scan_answer)
 
-    def _scan(self) -> list[Run]:
-        page = self._read.search_runs(_IDS, max_results=PAGE)
+    def _scan(self, limit: int) -> list[Run]:
+        page = self._read.search_runs(_IDS, max_results=limit)
         runs: list[Run] = list(page)
         while page.token is not None:
-            page = self._read.search_runs(_IDS, max_results=PAGE, page_token=page.token)
+            page = self._read.search_runs(_IDS, max_results=limit, page_token=page.token)
             runs.extend(page)
         return runs
 
@@ -96,6 +100,42 @@ class HoldallSide(Side):
     def _open_and_look(self, path: Path, name: str) -> tuple[BackendStore, Experiment | None]:
         store = self._open(path)
         return store, store.get_experiment_by_name(name)
+
+
+class HoldallSqliteSide(HoldallSide, SqliteSide):
+    """holdall's SQLite store."""
+
+    @property
+    def version(self) -> str:
+        return f"holdall {holdall.__version__}, synchronous={self.synchronous}"
+
+    def create(self, path: Path) -> None:
+        self._open(path).close()
+
+    def _open(self, path: Path) -> BackendStore:
+        return open_backend_store(f"sqlite:///{path}?synchronous={self.synchronous}", artifact_root=self.artifacts)
+
+
+class HoldallFileSide(HoldallSide, MlrunsSide):
+    """holdall's file store, with the index that it keeps by itself."""
+
+    @property
+    def version(self) -> str:
+        return f"holdall {holdall.__version__}, file store"
+
+    def _open(self, path: Path) -> BackendStore:
+        return open_backend_store(str(path))
+
+    def forget(self) -> None:
+        for file in self.read_path.glob(".holdall-index*"):
+            file.unlink()
+        shutil.rmtree(self.caches, ignore_errors=True)
+
+    def tag_stored_run(self, run_id: str, key: str, value: str) -> None:
+        self._read.set_tag(run_id, RunTag(key, value))
+
+    def top_runs_tagged(self, key: str) -> Task[list[Run]]:
+        return Task(self._top_runs, lambda runs: [[run.info.run_id, run.data.tags.get(key)] for run in runs])
 
 
 def _metric(point: Point) -> Metric:

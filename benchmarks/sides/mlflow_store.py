@@ -1,4 +1,4 @@
-"""MLflow's own SQLite store, as its users have it: its defaults, its own tables, telemetry off.
+"""MLflow's own stores, as its users have them: their defaults, their own tables and files, telemetry off.
 
 Runs in MLflow's interpreter, and needs nothing of holdall.
 """
@@ -8,6 +8,7 @@ Runs in MLflow's interpreter, and needs nothing of holdall.
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,39 +16,46 @@ from typing import Any
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DO_NOT_TRACK"] = "true"
+os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # without it, this version refuses to open a folder
 
 import mlflow
 from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.store.tracking.file_store import FileStore
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from benchmarks.populate import EXPERIMENT_ID
 from benchmarks.sides.base import Answer, Side, Task
-from benchmarks.workload import EXPERIMENT, PAGE, START, TOP, Point
+from benchmarks.sides.mlruns import MlrunsSide
+from benchmarks.sides.sqlite import SqliteSide
+from benchmarks.workload import EXPERIMENT, EXPERIMENT_ID, PAGE, START, TOP, Point
 
-__all__ = ["MLflowSide"]
+__all__ = ["MLflowFileSide", "MLflowSqliteSide"]
 
 _IDS = [str(EXPERIMENT_ID)]
 
 
 class MLflowSide(Side):
-    """See the module."""
+    """Any store of MLflow, named by a path."""
 
-    @property
-    def version(self) -> str:
-        return f"MLflow {mlflow.__version__} with its defaults"
+    @abstractmethod
+    def _open(self, path: Path) -> Any:
+        """Open a store, or make it."""
 
-    def create(self, path: Path) -> None:
-        _dispose(self._open(path))
+    def _close(self, store: Any) -> None:
+        """Let go of a store."""
 
     def open(self) -> None:
-        self._log, self._read = self._open(self.log_path), self._open(self.read_path)
+        self._log = self._open(self.log_path)
+        self.open_read()
 
     def close(self) -> None:
-        _dispose(self._log)
-        _dispose(self._read)
+        self._close(self._log)
+        self.close_read()
 
-    def _open(self, path: Path) -> Any:
-        return SqlAlchemyStore(f"sqlite:///{path}", str(self.artifacts))
+    def open_read(self) -> None:
+        self._read = self._open(self.read_path)
+
+    def close_read(self) -> None:
+        self._close(self._read)
 
     def start_run(self) -> str:
         return str(self._create_run("logged").info.run_id)
@@ -89,30 +97,63 @@ class MLflowSide(Side):
             _IDS, TOP.filter, ViewType.ACTIVE_ONLY, max_results=TOP.limit, order_by=[TOP.order_by]
         )
 
-    def scan(self) -> Task[Any]:
-        return Task(self._scan, _scan_answer)
+    def scan(self, page: int = PAGE) -> Task[Any]:
+        return Task(partial(self._scan, page), _scan_answer)
 
-    def _scan(self) -> list[Any]:
-        page = self._read.search_runs(_IDS, "", ViewType.ACTIVE_ONLY, max_results=PAGE)
+    def _scan(self, limit: int) -> list[Any]:
+        page = self._read.search_runs(_IDS, "", ViewType.ACTIVE_ONLY, max_results=limit)
         runs = list(page)
         while page.token:
-            page = self._read.search_runs(_IDS, "", ViewType.ACTIVE_ONLY, max_results=PAGE, page_token=page.token)
+            page = self._read.search_runs(_IDS, "", ViewType.ACTIVE_ONLY, max_results=limit, page_token=page.token)
             runs.extend(page)
         return runs
 
     def open_existing(self, path: Path) -> Task[Any]:
-        return Task(partial(self._open_and_look, path, EXPERIMENT), _opened_answer, _close_opened)
+        return Task(partial(self._open_and_look, path, EXPERIMENT), _opened_answer, self._close_opened)
 
     def open_new(self, path: Path) -> Task[Any]:
-        return Task(partial(self._open_and_look, path, "Default"), _opened_answer, _close_opened)
+        return Task(partial(self._open_and_look, path, "Default"), _opened_answer, self._close_opened)
 
     def _open_and_look(self, path: Path, name: str) -> tuple[Any, Any]:
         store = self._open(path)
         return store, store.get_experiment_by_name(name)
 
+    def _close_opened(self, opened: tuple[Any, Any]) -> None:
+        self._close(opened[0])
 
-def _dispose(store: Any) -> None:
-    store.engine.dispose()
+
+class MLflowSqliteSide(MLflowSide, SqliteSide):
+    """MLflow's SQLite store."""
+
+    @property
+    def version(self) -> str:
+        return f"MLflow {mlflow.__version__} with its defaults"
+
+    def create(self, path: Path) -> None:
+        self._close(self._open(path))
+
+    def _open(self, path: Path) -> Any:
+        return SqlAlchemyStore(f"sqlite:///{path}", str(self.artifacts))
+
+    def _close(self, store: Any) -> None:
+        store.engine.dispose()
+
+
+class MLflowFileSide(MLflowSide, MlrunsSide):
+    """MLflow's file store."""
+
+    @property
+    def version(self) -> str:
+        return f"MLflow {mlflow.__version__}, file store"
+
+    def _open(self, path: Path) -> Any:
+        return FileStore(str(path))
+
+    def tag_stored_run(self, run_id: str, key: str, value: str) -> None:
+        self._read.set_tag(run_id, RunTag(key, value))
+
+    def top_runs_tagged(self, key: str) -> Task[Any]:
+        return Task(self._top_runs, lambda runs: [[run.info.run_id, run.data.tags.get(key)] for run in runs])
 
 
 def _metric(point: Point) -> Any:
@@ -134,7 +175,3 @@ def _history_answer(metrics: list[Any]) -> Answer:
 
 def _opened_answer(opened: tuple[Any, Any]) -> Answer:
     return str(opened[1].experiment_id)
-
-
-def _close_opened(opened: tuple[Any, Any]) -> None:
-    _dispose(opened[0])

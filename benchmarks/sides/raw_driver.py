@@ -15,9 +15,9 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks.populate import EXPERIMENT_ID
-from benchmarks.sides.base import Answer, Side, Task
-from benchmarks.workload import EXPERIMENT, START, TOP, Point
+from benchmarks.sides.base import Answer, Task
+from benchmarks.sides.sqlite import SqliteSide
+from benchmarks.workload import EXPERIMENT, EXPERIMENT_ID, PAGE, START, TOP, Point
 from holdall.stores import open_backend_store
 
 __all__ = ["RawSide"]
@@ -82,7 +82,7 @@ _SELECT_HISTORY = (
 )
 
 
-class RawSide(Side):
+class RawSide(SqliteSide):
     """See the module."""
 
     @property
@@ -187,7 +187,7 @@ class RawSide(Side):
             listed = json.dumps(ids)
             return ids, [db.execute(statement, (listed,)).fetchall() for statement in _SELECT_LISTED]
 
-    def scan(self) -> Task[list[list[Row]]]:
+    def scan(self, page: int = PAGE) -> Task[list[list[Row]]]:
         return Task(self._scan, lambda tables: [len(rows) for rows in tables])
 
     def _scan(self) -> list[list[Row]]:

@@ -80,7 +80,6 @@ class ArtifactLogging:
         Raises:
             NotFound: There is no such run.
             InvalidParameterValue: It cannot be written, or the path is refused.
-            MissingExtra: YAML is asked for and PyYAML is not installed.
         """
         validate_artifact_path(artifact_file, name="artifact_file", file=True)
         self._write(run_id, {artifact_file: encode_document(dictionary, artifact_file)})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from holdall.extras import needs
 from holdall.stores.errors import InvalidParameterValue
 
 __all__ = ["encode_document", "encode_text"]
@@ -34,7 +33,6 @@ def encode_document(document: object, artifact_file: str) -> bytes:
 
     Raises:
         InvalidParameterValue: It is no dict or list, or cannot be written.
-        MissingExtra: YAML is asked for and PyYAML is not installed.
     """
     if not isinstance(document, dict | list):
         raise InvalidParameterValue(f"log_dict needs a dict or a list, got {type(document).__name__}.")
@@ -47,8 +45,7 @@ def encode_document(document: object, artifact_file: str) -> bytes:
 
 
 def _encode_yaml(document: object) -> bytes:
-    with needs("yaml", "log_dict to YAML"):
-        import yaml
+    import yaml
 
     class Dumper(yaml.SafeDumper):
         """Writes subclasses of the basic types as those, and everything else as text."""

@@ -75,7 +75,6 @@ def log_dict(dictionary: Mapping[str, object] | list[object], artifact_file: str
 
     Raises:
         InvalidParameterValue: It cannot be written, or the path is refused.
-        MissingExtra: YAML is asked for and PyYAML is not installed.
         NotFound: There is no such run.
     """
     client, target = run_target(run_id)

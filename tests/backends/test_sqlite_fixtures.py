@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from tests.interop.snapshot import FIXTURES, anonymous, apply, by_ref, expected, found, snapshot
-from tests.interop.workload import EXTEND, EXTEND_AGAIN, ROOT, WRITE
+from tests.interop.steps import ROOT
+from tests.interop.workload import EXTEND, EXTEND_AGAIN, WRITE
 
 from holdall.stores import Metric, RunTag, ViewType, open_backend_store
 from holdall.stores.errors import NotFound, ReadOnly

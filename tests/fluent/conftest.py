@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     SESSION.close()
 
 
-@pytest.fixture(params=["memory://", "sqlite:///runs.db"])
+@pytest.fixture(params=["memory://", "sqlite:///runs.db", "./runs"])
 def store(request: pytest.FixtureRequest, folder: Path) -> str:
     """URI of an empty store, which is the configured one."""
     uri: str = request.param

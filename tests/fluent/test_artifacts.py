@@ -98,7 +98,6 @@ def test_log_dict_as_json_keeps_order_and_escapes(run: holdall.ActiveRun, folder
         holdall.log_dict(circular, "x.json")
 
 
-@pytest.mark.extras
 @pytest.mark.parametrize("name", ["c.yaml", "c.yml"])
 def test_log_dict_as_yaml_sorts_keys_in_block_style(run: holdall.ActiveRun, folder: Path, name: str) -> None:
     holdall.log_dict({"b": {"y": (1, 2), "x": True}, "a": "é", "p": folder}, name)
@@ -320,14 +319,6 @@ def test_log_text_to_deleted_run_is_accepted(run: holdall.ActiveRun) -> None:
     holdall.delete_run(run.info.run_id)
     holdall.log_text("late", "late.txt", run_id=run.info.run_id)
     assert listed(run) == ["late.txt"]
-
-
-def test_log_dict_as_yaml_without_package_says_what_to_install(
-    run: holdall.ActiveRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "yaml", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'holdall\[client-extras\]'"):
-        holdall.log_dict({}, "c.yaml")
 
 
 @pytest.mark.extras

@@ -2,15 +2,17 @@
 
 Run by an interpreter that has MLflow and not holdall. Request and answer:
 
-    {"database": path, "steps": [[method, arguments], ...], "searches": [[filter, order_by], ...]}
+    {"uri": …, "root": path, "steps": [[method, arguments], ...], "searches": [[filter, order_by], ...]}
     {"snapshot": everything in the store, "found": [[ref, ...], ...]}
 
-A missing database is created with artifacts under `root`. The steps are those of `workload.py`.
+The URI is that of a SQLite database or a folder; a missing store is created with artifacts under `root`. The steps are
+those of `steps.py`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +27,7 @@ from mlflow.entities import (  # pyright: ignore[reportMissingImports]
     RunTag,
     ViewType,
 )
+from mlflow.store.tracking.file_store import FileStore  # pyright: ignore[reportMissingImports]
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # pyright: ignore[reportMissingImports]
 
 JSON = dict[str, Any]
@@ -33,15 +36,15 @@ JSON = dict[str, Any]
 class Peer:
     """A store opened by MLflow, with one method for every step."""
 
-    def __init__(self, database: str, root: str) -> None:
-        uri = f"sqlite:///{database}"
-        SqlAlchemyStore(uri, root)  # creates the default experiment under `root`, not under the working directory
+    def __init__(self, uri: str, root: str) -> None:
+        opened = SqlAlchemyStore if uri.startswith("sqlite:") else FileStore
+        opened(uri, root)  # creates the default experiment under `root`, not under the working directory
         self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self.run_ids: dict[str, str] = {run.data.tags["ref"]: run.info.run_id for run in self._all_runs()}
 
     # Writing
 
-    def create_experiment(self, name: str, artifact_location: str, tags: dict[str, str]) -> None:
+    def create_experiment(self, name: str, artifact_location: str | None, tags: dict[str, str]) -> None:
         self.client.create_experiment(name, artifact_location=artifact_location, tags=tags)
 
     def rename_experiment(self, name: str, new_name: str) -> None:
@@ -52,6 +55,9 @@ class Peer:
 
     def delete_experiment(self, name: str) -> None:
         self.client.delete_experiment(self._experiment(name))
+
+    def restore_experiment(self, name: str) -> None:
+        self.client.restore_experiment(self._experiment(name))
 
     def create_run(self, experiment: str, ref: str, name: str, start_time: int, tags: dict[str, str]) -> None:
         tags = {"ref": ref} | tags
@@ -103,8 +109,11 @@ class Peer:
             inputs.append(DatasetInput(Dataset(**dataset), tags))
         self.client.log_inputs(self._run(ref), datasets=inputs)
 
+    def log_text(self, ref: str, text: str, path: str) -> None:
+        self.client.log_text(self._run(ref), text, path)
+
     def register_models(self, ref: str) -> None:
-        """Registry entries, and with MLflow 3 a logged model: what holdall must leave alone in an MLflow database."""
+        """Registry entries, and with MLflow 3 a logged model: what holdall must leave alone in an MLflow store."""
         run_id = self._run(ref)
         self.client.create_registered_model("classifier", tags={"a": "1"}, description="two\nlines")
         for number in ("1", "2", "3"):
@@ -117,6 +126,9 @@ class Peer:
                 experiment_id, "net", source_run_id=run_id, tags={"t": "1"}, params={"lr": "0.1"}
             )
             self.client.log_metric(run_id, "of the model", 0.5, 1, 0, model_id=model.model_id)
+            data = {"dataset_name": "digits", "dataset_digest": "abc123"}
+            # At step 0, since that is what MLflow 3.17 reads back from a folder, whatever the step was.
+            self.client.log_metric(run_id, "of the model", 0.75, 2, 0, model_id=model.model_id, **data)
             self.client.finalize_logged_model(model.model_id, "READY")
             self._link_model(run_id, model.model_id)
 
@@ -156,9 +168,9 @@ class Peer:
             "artifact_uri": info.artifact_uri,
             "params": run.data.params,
             "tags": run.data.tags,
-            "metrics": {key: repr(float(value)) for key, value in run.data.metrics.items()},
+            "metrics": {key: _number(value) for key, value in run.data.metrics.items()},
             "history": {
-                key: [f"{point.timestamp} {point.step} {float(point.value)!r}" for point in points]
+                key: [f"{point.timestamp} {point.step} {_number(point.value)}" for point in points]
                 for key, points in history.items()
             },
             "datasets": sorted(
@@ -192,10 +204,15 @@ def _dataset(item: Any) -> JSON:
     }
 
 
+def _number(value: float) -> str:
+    """The number as text; an infinity as a database has it, so that every store reports the same."""
+    return repr(math.copysign(sys.float_info.max, value) if math.isinf(value) else float(value))
+
+
 def main() -> None:
     """Answer the request on stdin."""
     request: JSON = json.load(sys.stdin)
-    peer = Peer(request["database"], request["root"])
+    peer = Peer(request["uri"], request["root"])
     for method, arguments in request["steps"]:
         step: Callable[..., None] = getattr(peer, method)
         step(**arguments)

@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.interop.snapshot import Snapshot
 from tests.interop.steps import ROOT, Search, Step
 
-__all__ = ["VERSIONS", "Peer", "peer_python"]
+__all__ = ["VERSIONS", "Peer", "peer_python", "peers_dir"]
 
 VERSIONS = ("2.22.5", "3.17.2")
 

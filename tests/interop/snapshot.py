@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from tests.interop.workload import Point, Search, Step
+from tests.interop.steps import Point, Search, Step
 
 from holdall.stores import BackendStore, ExperimentTag, Metric, Param, Run, RunTag, ViewType
 from holdall.stores.entities import Dataset, DatasetInput, Experiment, InputTag
@@ -81,14 +81,17 @@ class Snapshot(TypedDict):
 
 
 class Expected(TypedDict):
-    """What the writer of a fixture database read from it."""
+    """What the writer of a fixture read from it."""
 
     snapshot: Snapshot
     searches: list[tuple[str, list[str], list[str]]]
 
 
 def expected(fixture: str) -> Expected:
-    """What belongs to the fixture of this name, such as `mlflow-2.22.5`; searches are (filter, order, found)."""
+    """What belongs to the fixture `mlflow-2.22.5` or, a folder, `mlflow-2.22.5.mlruns`.
+
+    A search is (filter, order, found).
+    """
     result: Expected = json.loads((FIXTURES / f"{fixture}.json").read_text(encoding="utf-8"))
     return result
 
@@ -158,8 +161,9 @@ class _Writer:
 
     def __init__(self, store: BackendStore) -> None:
         self.store = store
+        self.run_ids = {run.data.tags["ref"]: run.info.run_id for run in _all_runs(store)}
 
-    def create_experiment(self, name: str, artifact_location: str, tags: dict[str, str]) -> None:
+    def create_experiment(self, name: str, artifact_location: str | None, tags: dict[str, str]) -> None:
         self.store.create_experiment(name, artifact_location, [ExperimentTag(*item) for item in tags.items()])
 
     def rename_experiment(self, name: str, new_name: str) -> None:
@@ -171,9 +175,13 @@ class _Writer:
     def delete_experiment(self, name: str) -> None:
         self.store.delete_experiment(_experiment_id(self.store, name))
 
+    def restore_experiment(self, name: str) -> None:
+        self.store.restore_experiment(_experiment_id(self.store, name))
+
     def create_run(self, experiment: str, ref: str, name: str, start_time: int, tags: dict[str, str]) -> None:
         run_tags = [RunTag("ref", ref), *(RunTag(*item) for item in tags.items())]
-        self.store.create_run(_experiment_id(self.store, experiment), None, start_time, run_tags, name)
+        run = self.store.create_run(_experiment_id(self.store, experiment), None, start_time, run_tags, name)
+        self.run_ids[ref] = run.info.run_id
 
     def nest(self, ref: str, parent: str) -> None:
         self.store.set_tag(self._run(ref), RunTag("mlflow.parentRunId", self._run(parent)))
@@ -214,8 +222,7 @@ class _Writer:
         self.store.log_inputs(self._run(ref), map(_dataset_input, datasets))
 
     def _run(self, ref: str) -> str:
-        (run,) = (run for run in _all_runs(self.store) if run.data.tags["ref"] == ref)
-        return run.info.run_id
+        return self.run_ids[ref]
 
 
 def _dataset_input(dataset: DatasetSnapshot) -> DatasetInput:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from tests.interop.peers import VERSIONS, Peer
 from tests.interop.snapshot import FIXTURES, anonymous, apply, by_ref, expected, found, snapshot
-from tests.interop.workload import EXTEND, EXTEND_AGAIN, ROOT, WRITE, Step, searches
+from tests.interop.steps import ROOT, Step
+from tests.interop.workload import EXTEND, EXTEND_AGAIN, WRITE, searches
 
 from holdall.stores import BackendStore, Metric, open_backend_store
 

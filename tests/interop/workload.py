@@ -1,56 +1,27 @@
-"""What MLflow and holdall are both told to write: lists of steps, so that one description serves every writer.
-
-A step is the name of a method of a writer and its arguments, plain enough for JSON. Experiments are named by their
-current name; a run by its tag `ref`, since ids are the writer's own.
-"""
+"""What MLflow and holdall are both told to write, by hand: every kind of thing that a store can hold."""
 
 from __future__ import annotations
 
 import math
-import sys
+from collections.abc import Sequence
 
-__all__ = ["EXTEND", "EXTEND_AGAIN", "ROOT", "WRITE", "Point", "Search", "Step", "searches"]
+from tests.interop.steps import (
+    INF,
+    LARGEST,
+    NAN,
+    T0,
+    Point,
+    Search,
+    Step,
+    curve,
+    dataset,
+    end,
+    experiment,
+    log,
+    run,
+)
 
-Step = tuple[str, dict[str, object]]
-Point = tuple[str, float, int, int]
-"""Key, value, timestamp, step."""
-Search = tuple[str, list[str]]
-"""Filter and order, for runs of the experiment `search`."""
-
-ROOT = "/srv/artifacts"
-T0 = 1_700_000_000_000
-NAN, INF = math.nan, math.inf
-LARGEST = sys.float_info.max
-
-
-def _run(experiment: str, ref: str, name: str, start: int = T0, user: str | None = None, **tags: str) -> Step:
-    named = tags if user is None else tags | {"mlflow.user": user}
-    arguments = {"experiment": experiment, "ref": ref, "name": name, "start_time": start, "tags": named}
-    return "create_run", arguments
-
-
-def _log(ref: str, *points: Point, params: dict[str, str] | None = None, tags: dict[str, str] | None = None) -> Step:
-    return "log_batch", {"ref": ref, "metrics": list(points), "params": params or {}, "tags": tags or {}}
-
-
-def _end(ref: str, status: str, end_time: int = T0 + 60_000) -> Step:
-    return "end_run", {"ref": ref, "status": status, "end_time": end_time}
-
-
-def _experiment(name: str, location: str, **tags: str) -> Step:
-    return "create_experiment", {"name": name, "artifact_location": f"{ROOT}/{location}", "tags": tags}
-
-
-def _dataset(name: str, digest: str, context: str | None = None, **details: str) -> dict[str, object]:
-    tags = {} if context is None else {"mlflow.data.context": context}
-    source = {"source_type": "local", "source": '{"uri": "/data"}'}
-    return {"name": name, "digest": digest, "tags": tags, **source, **details}
-
-
-def _curve(key: str, count: int, start: int = 0) -> list[Point]:
-    """A falling loss; every third step has the timestamp of the one before."""
-    return [(key, 1 / (7 + step), T0 + 1000 * (step - (step % 3 == 2)), step) for step in range(start, start + count)]
-
+__all__ = ["EXTEND", "EXTEND_AGAIN", "WRITE", "for_folder", "searches"]
 
 _ODD_METRICS: list[Point] = [
     ("nan", 1.0, T0, 0),
@@ -125,85 +96,85 @@ _ODD_TAGS = {
 }
 
 _SEARCHED: list[Step] = [
-    _experiment("search", "search"),
-    _run("search", "a", "Alpha", 1000, "u_a", t="Foo", under="a_b", quote="it's"),
-    _log("a", ("acc", 0.1, 1, 0), ("acc", 0.9, 1, 1), params={"lr": "0.1", "opt": "Adam"}, tags={"my tag": "v"}),
-    _end("a", "FINISHED", 2000),
-    _run("search", "b", "beta", 2000, "u_b", t="foo", under="aXb"),
-    _log("b", ("acc", 0.8, 1, 0), params={"lr": "0.01", "opt": "adam"}),
-    _run("search", "c", "gamma", 3000, "u_c", t="bar"),
-    _log("c", ("acc", NAN, 1, 0), params={"lr": "10"}),
-    _end("c", "FAILED", 9000),
-    _run("search", "d", "Alpha", 3001, user="u_d"),
-    _log("d", ("acc", -INF, 1, 0)),
-    _end("d", "KILLED", 8000),
-    _run("search", "e", "eps", 4000, "u_e", t="foo "),
-    _log("e", ("acc", INF, 1, 0)),
-    ("log_inputs", {"ref": "e", "datasets": [_dataset("ds1", "dg1", "train")]}),
-    _end("e", "FINISHED", 7000),
-    _run("search", "f", "feta", 5000, "u_f", t=""),
-    ("log_inputs", {"ref": "f", "datasets": [_dataset("ds2", "dg2", "test"), _dataset("DS1", "dg3")]}),
-    _end("f", "FINISHED", 6000),
+    experiment("search", "search"),
+    run("search", "a", "Alpha", 1000, "u_a", t="Foo", under="a_b", quote="it's"),
+    log("a", ("acc", 0.1, 1, 0), ("acc", 0.9, 1, 1), params={"lr": "0.1", "opt": "Adam"}, tags={"my tag": "v"}),
+    end("a", "FINISHED", 2000),
+    run("search", "b", "beta", 2000, "u_b", t="foo", under="aXb"),
+    log("b", ("acc", 0.8, 1, 0), params={"lr": "0.01", "opt": "adam"}),
+    run("search", "c", "gamma", 3000, "u_c", t="bar"),
+    log("c", ("acc", NAN, 1, 0), params={"lr": "10"}),
+    end("c", "FAILED", 9000),
+    run("search", "d", "Alpha", 3001, user="u_d"),
+    log("d", ("acc", -INF, 1, 0)),
+    end("d", "KILLED", 8000),
+    run("search", "e", "eps", 4000, "u_e", t="foo "),
+    log("e", ("acc", INF, 1, 0)),
+    ("log_inputs", {"ref": "e", "datasets": [dataset("ds1", "dg1", "train")]}),
+    end("e", "FINISHED", 7000),
+    run("search", "f", "feta", 5000, "u_f", t=""),
+    ("log_inputs", {"ref": "f", "datasets": [dataset("ds2", "dg2", "test"), dataset("DS1", "dg3")]}),
+    end("f", "FINISHED", 6000),
 ]
 
 WRITE: list[Step] = [
-    _experiment("vision", "vision", team="ml", note="two\nlines", größe="Ünïcode 😀", empty=""),
-    _experiment("Ünïcode 实验 / 😀 it's", "unicode"),
-    _experiment("first name", "renamed", kept="yes"),
-    _experiment("binned", "binned", why="old"),
-    _experiment("empty", "empty"),
+    experiment("vision", "vision", team="ml", note="two\nlines", größe="Ünïcode 😀", empty=""),
+    experiment("Ünïcode 实验 / 😀 it's", "unicode"),
+    experiment("first name", "renamed", kept="yes"),
+    experiment("binned", "binned", why="old"),
+    experiment("empty", "empty"),
     ("rename_experiment", {"name": "first name", "new_name": "second name"}),
     ("set_experiment_tag", {"name": "vision", "key": "team", "value": "vision team"}),
-    _run("Default", "default", "in the default experiment"),
-    _run("vision", "rich", "sweep 1 / Ünïcode 😀", user="ann"),
-    _log("rich", *_curve("loss", 120)),
-    _log("rich", *_ODD_METRICS, *_TIES, params=_ODD_PARAMS, tags=_ODD_TAGS),
+    run("Default", "default", "in the default experiment"),
+    run("vision", "rich", "sweep 1 / Ünïcode 😀", user="ann"),
+    log("rich", *curve("loss", 120)),
+    log("rich", *_ODD_METRICS, *_TIES, params=_ODD_PARAMS, tags=_ODD_TAGS),
     ("log_metric", {"ref": "rich", "metric": ("single", 0.5, T0, 7)}),
     ("log_param", {"ref": "rich", "key": "single", "value": "one"}),
     ("set_tag", {"ref": "rich", "key": "single", "value": "before"}),
     ("set_tag", {"ref": "rich", "key": "single", "value": "after"}),
     ("set_tag", {"ref": "rich", "key": "to delete", "value": "x"}),
     ("delete_tag", {"ref": "rich", "key": "to delete"}),
-    _end("rich", "FINISHED"),
-    _run("vision", "child", "child", T0 + 1),
+    end("rich", "FINISHED"),
+    run("vision", "child", "child", T0 + 1),
     ("nest", {"ref": "child", "parent": "rich"}),
-    _log("child", *_curve("loss", 12, start=-4), params={"lr": "0.1"}),
-    _end("child", "FAILED", T0 + 30_000),
-    _run("vision", "grandchild", "grandchild", T0 + 2),
+    log("child", *curve("loss", 12, start=-4), params={"lr": "0.1"}),
+    end("child", "FAILED", T0 + 30_000),
+    run("vision", "grandchild", "grandchild", T0 + 2),
     ("nest", {"ref": "grandchild", "parent": "child"}),
-    _end("grandchild", "KILLED"),
-    _run("vision", "running", "still running", T0 + 3),
-    _log("running", *_curve("loss", 3)),
-    _run("vision", "scheduled", "scheduled", T0 + 4),
+    end("grandchild", "KILLED"),
+    run("vision", "running", "still running", T0 + 3),
+    log("running", *curve("loss", 3)),
+    run("vision", "scheduled", "scheduled", T0 + 4),
     ("update_run", {"ref": "scheduled", "status": "SCHEDULED", "name": "renamed run"}),
-    _run("vision", "bare", "bare", T0 + 5),
-    _run("vision", "deleted", "deleted by hand", T0 + 6),
-    _log("deleted", ("loss", 0.5, T0, 0), params={"lr": "1"}, tags={"a": "b"}),
-    _end("deleted", "FINISHED"),
+    run("vision", "bare", "bare", T0 + 5),
+    run("vision", "deleted", "deleted by hand", T0 + 6),
+    log("deleted", ("loss", 0.5, T0, 0), params={"lr": "1"}, tags={"a": "b"}),
+    end("deleted", "FINISHED"),
     ("delete_run", {"ref": "deleted"}),
-    _run("vision", "restored", "deleted and restored", T0 + 7),
+    run("vision", "restored", "deleted and restored", T0 + 7),
     ("delete_run", {"ref": "restored"}),
     ("restore_run", {"ref": "restored"}),
-    _run("Ünïcode 实验 / 😀 it's", "data 1", "data 1"),
-    _run("Ünïcode 实验 / 😀 it's", "data 2", "data 2"),
+    run("Ünïcode 实验 / 😀 it's", "data 1", "data 1"),
+    run("Ünïcode 实验 / 😀 it's", "data 2", "data 2"),
     (
         "log_inputs",
         {
             "ref": "data 1",
             "datasets": [
-                _dataset("digits", "abc123", "train", schema='{"x": "double"}', profile='{"rows": 3}'),
-                _dataset("digits", "def456", "eval"),
-                _dataset("größe 😀", "0", source=""),
+                dataset("digits", "abc123", "train", schema='{"x": "double"}', profile='{"rows": 3}'),
+                dataset("digits", "def456", "eval"),
+                dataset("größe 😀", "0", source=""),
             ],
         },
     ),
-    ("log_inputs", {"ref": "data 2", "datasets": [_dataset("digits", "abc123", "test", schema="other")]}),
-    ("log_inputs", {"ref": "data 1", "datasets": [_dataset("digits", "def456", "ignored")]}),
-    _run("binned", "binned by hand", "binned by hand"),
-    _log("binned by hand", ("loss", 0.5, T0, 0)),
+    ("log_inputs", {"ref": "data 2", "datasets": [dataset("digits", "abc123", "test", schema="other")]}),
+    ("log_inputs", {"ref": "data 1", "datasets": [dataset("digits", "def456", "ignored")]}),
+    run("binned", "binned by hand", "binned by hand"),
+    log("binned by hand", ("loss", 0.5, T0, 0)),
     ("delete_run", {"ref": "binned by hand"}),
-    _run("binned", "binned with it", "binned with it"),
-    _log("binned with it", ("loss", NAN, T0, 0)),
+    run("binned", "binned with it", "binned with it"),
+    log("binned with it", ("loss", NAN, T0, 0)),
     ("delete_experiment", {"name": "binned"}),
     *_SEARCHED,
 ]
@@ -213,23 +184,23 @@ WRITE: list[Step] = [
 def _extension(ref: str) -> list[Step]:
     """Steps that add to what `WRITE` left; `ref` makes the names their own."""
     return [
-        _experiment(f"new {ref}", f"new-{ref}", by=ref),
+        experiment(f"new {ref}", f"new-{ref}", by=ref),
         ("set_experiment_tag", {"name": "vision", "key": "team", "value": ref}),
         ("set_experiment_tag", {"name": "vision", "key": f"more {ref}", "value": "Ü"}),
         ("rename_experiment", {"name": "empty", "new_name": f"not empty {ref}"}),
         ("rename_experiment", {"name": f"not empty {ref}", "new_name": "empty"}),
-        _run("vision", f"run {ref}", f"run {ref}", T0 + 100, user=ref),
-        _log(f"run {ref}", *_curve("loss", 20), *_ODD_METRICS, *_TIES, params=_ODD_PARAMS, tags=_ODD_TAGS),
+        run("vision", f"run {ref}", f"run {ref}", T0 + 100, user=ref),
+        log(f"run {ref}", *curve("loss", 20), *_ODD_METRICS, *_TIES, params=_ODD_PARAMS, tags=_ODD_TAGS),
         ("nest", {"ref": f"run {ref}", "parent": "rich"}),
         (
             "log_inputs",
-            {"ref": f"run {ref}", "datasets": [_dataset("digits", "abc123", "train"), _dataset(ref, "1", "new")]},
+            {"ref": f"run {ref}", "datasets": [dataset("digits", "abc123", "train"), dataset(ref, "1", "new")]},
         ),
-        _end(f"run {ref}", "FINISHED"),
-        _log(
+        end(f"run {ref}", "FINISHED"),
+        log(
             "running", (f"metric {ref}", NAN, T0, 0), ("loss", 7.0, T0, 1000), ("loss", 8.0, T0, -5), params={ref: "p"}
         ),
-        _log("rich", ("loss", 0.5, T0 + 1, 119), ("nan", INF, T0, 2), params={"lr": "0.1"}, tags={"single": ref}),
+        log("rich", ("loss", 0.5, T0 + 1, 119), ("nan", INF, T0, 2), params={"lr": "0.1"}, tags={"single": ref}),
         ("delete_tag", {"ref": f"run {ref}", "key": "a"}),
         ("log_metric", {"ref": "default", "metric": (f"metric {ref}", -INF, T0, -1)}),
         ("update_run", {"ref": "bare", "status": "FINISHED", "name": f"bare {ref}"}),
@@ -237,15 +208,37 @@ def _extension(ref: str) -> list[Step]:
         ("restore_run", {"ref": "deleted"}),
         ("set_tag", {"ref": "deleted", "key": "by", "value": ref}),
         ("delete_run", {"ref": "deleted"}),
-        ("log_inputs", {"ref": "data 2", "datasets": [_dataset("digits", "def456", ref), _dataset(ref, "2")]}),
-        _experiment(f"gone {ref}", f"gone-{ref}"),
-        _run(f"gone {ref}", f"gone {ref}", f"gone {ref}"),
+        ("log_inputs", {"ref": "data 2", "datasets": [dataset("digits", "def456", ref), dataset(ref, "2")]}),
+        experiment(f"gone {ref}", f"gone-{ref}"),
+        run(f"gone {ref}", f"gone {ref}", f"gone {ref}"),
         ("delete_experiment", {"name": f"gone {ref}"}),
     ]
 
 
 EXTEND, EXTEND_AGAIN = _extension("one"), _extension("two")
 """Two additions to a store that `WRITE` filled, with overlaps."""
+
+_NESTED = {"val/acc": "valid/acc", "optim/name": "optimizer/name", "a/b": "b/a"}
+
+
+def for_folder(steps: Sequence[Step]) -> list[Step]:
+    """The same steps within what MLflow can do in a folder.
+
+    It makes a file of the key `a` and a folder of `a/b`, so that they exclude each other; and MLflow 2 looks up an
+    experiment by a filter that an apostrophe in the name breaks.
+    """
+    return [(method, {name: _tamed(value) for name, value in arguments.items()}) for method, arguments in steps]
+
+
+def _tamed(argument: object) -> object:
+    if isinstance(argument, str):
+        return argument.replace("it's", "its")
+    if isinstance(argument, dict):
+        return {_NESTED.get(key, key): value for key, value in argument.items()}
+    if isinstance(argument, list) and argument and isinstance(argument[0], tuple):
+        return [(_NESTED.get(key, key), *point) for key, *point in argument]
+    return argument
+
 
 _SEARCHES: list[Search] = [
     ("", []),
@@ -293,17 +286,24 @@ _SEARCHES: list[Search] = [
     ("metrics.acc > 0.1 AND params.opt ILIKE 'adam'", ["attributes.start_time ASC"]),
 ]
 
-_SEARCHES_3: list[Search] = [
+_SEARCHES_BY_3: list[Search] = [
     ("metrics.acc != 0.9", []),
     ("metrics.acc <= 0.9", []),
     ("metrics.acc = 0", []),
     ("metrics.acc != 0", []),
+    ("datasets.name = 'ds1' AND metrics.acc > 0.5", []),
+]
+_NULL_SEARCHES: list[Search] = [
     ("params.opt IS NULL", []),
     ("params.opt IS NOT NULL AND tags.t IS NOT NULL", []),
-    ("datasets.name = 'ds1' AND metrics.acc > 0.5", []),
 ]
 
 
-def searches(program: str) -> list[Search]:
-    """Those in which `mlflow-VERSION` and holdall agree; MLflow 2 takes NaN for 0, knows no IS NULL, fails on joins."""
-    return _SEARCHES if program.startswith("mlflow-2.") else _SEARCHES + _SEARCHES_3
+def searches(program: str, *, folder: bool = False) -> list[Search]:
+    """Those in which `mlflow-VERSION` and holdall agree.
+
+    MLflow 2 knows no IS NULL; in a database it takes NaN for 0 and fails on joins, in a folder it does not.
+    """
+    if program.startswith("mlflow-2."):
+        return _SEARCHES + _SEARCHES_BY_3 if folder else _SEARCHES
+    return _SEARCHES + _SEARCHES_BY_3 + _NULL_SEARCHES

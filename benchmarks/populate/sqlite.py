@@ -1,4 +1,4 @@
-"""Fill a database with runs behind the stores' backs: the same rows for every side. Standard library only."""
+"""Fill a database with runs: the same rows for every side. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks.workload import EXPERIMENT, HISTORY_RUN, START, Scale, StoredRun, points, stored_runs
+from benchmarks.workload import (
+    EXPERIMENT,
+    EXPERIMENT_ID,
+    HISTORY_RUN,
+    START,
+    Scale,
+    StoredRun,
+    points,
+    stored_runs,
+)
 
-__all__ = ["EXPERIMENT_ID", "count_rows", "insert_experiment", "populate"]
+__all__ = ["count_rows", "insert_experiment", "populate"]
 
-EXPERIMENT_ID = 1
 COUNTED = ("runs", "metrics", "latest_metrics", "params", "tags")
 
 

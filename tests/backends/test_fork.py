@@ -6,13 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PARENT_WITH_WRITING_THREAD = """
 import os, sys, threading
 from holdall.stores import Metric, open_backend_store
 
-store = open_backend_store("sqlite:///" + sys.argv[1])
+store = open_backend_store(sys.argv[1])
 run = store.create_run("0").info.run_id
-store.get_run(run)
+store.search_runs(["0"])
 done = threading.Event()
 
 
@@ -31,7 +33,7 @@ for child in range(4):
     if pid == 0:
         for step in range(25):
             store.log_metric(run, Metric(f"child{child}", 1.0, step, step))
-            store.get_run(run)
+            assert [found.info.run_id for found in store.search_runs(["0"], f"metrics.child{child} = 1")] == [run]
         os._exit(0)
     children.append(pid)
 statuses = [os.waitpid(pid, 0)[1] for pid in children]
@@ -60,8 +62,9 @@ def _output(program: str, *arguments: str) -> str:
     return result.stdout.strip()
 
 
-def test_fork_while_a_thread_writes_leaves_children_a_store_that_works(tmp_path: Path) -> None:
-    assert _output(PARENT_WITH_WRITING_THREAD, str(tmp_path / "runs.db")) == "[0, 0, 0, 0] [25, 25, 25, 25]"
+@pytest.mark.parametrize("uri", ["sqlite:///{}/runs.db", "{}/mlruns"])
+def test_fork_while_a_thread_writes_leaves_children_a_store_that_works(tmp_path: Path, uri: str) -> None:
+    assert _output(PARENT_WITH_WRITING_THREAD, uri.format(tmp_path)) == "[0, 0, 0, 0] [25, 25, 25, 25]"
 
 
 def test_fork_with_database_in_memory_gives_the_child_a_copy() -> None:
