@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ __all__ = [
     "dataset_id",
     "experiment_fields",
     "experiment_from",
+    "id_text",
     "input_fields",
     "input_from",
     "input_id",
@@ -56,6 +58,7 @@ DELETION = "holdall_deletion"
 """Field of holdall's own, in an experiment and the runs that its deletion deleted: which deletion it was."""
 
 _TRANSITION = "holdall_transition"
+_TRANSITION_TEXT = re.compile(r"(?:active|deleted) (?:>=[0-9]{1,19}|[0-9a-f]{32})")
 _NUMBERS = {
     RunStatus.RUNNING: 1,
     RunStatus.SCHEDULED: 2,
@@ -89,7 +92,7 @@ class Transition:
     def of(cls, fields: Fields) -> Transition | None:
         """The transition that an experiment's fields tell of."""
         match fields.get(_TRANSITION):
-            case str(text) if " " in text and text.partition(" ")[0] in _STAGES:
+            case str(text) if _TRANSITION_TEXT.fullmatch(text):
                 target, _, mark = text.partition(" ")
                 return cls(LifecycleStage(target), mark)
         return None
@@ -141,7 +144,7 @@ def experiment_from(fields: Fields, tags: Mapping[str, str]) -> Experiment:
     """
     transition = Transition.of(fields)
     return Experiment(
-        experiment_id=str(fields["experiment_id"]),
+        experiment_id=id_text(fields["experiment_id"], "experiment_id"),
         name=_text(fields, "name"),
         artifact_location=_text(fields, "artifact_location", default=""),
         lifecycle_stage=_stage(fields) if transition is None else transition.target.value,
@@ -206,6 +209,17 @@ def run_info_from(
         lifecycle_stage=stage,
         artifact_uri=uri if isinstance(uri, str) else run_artifact_uri(experiment.artifact_location, run_id),
     )
+
+
+def id_text(value: object, key: str) -> str:
+    """An id as text; old stores have numbers.
+
+    Raises:
+        MalformedMeta: It is neither.
+    """
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return str(value)
+    raise MalformedMeta(f"has no text as {key}")
 
 
 def _status(fields: Fields, remark: Remark) -> str:

@@ -16,7 +16,17 @@ from typing import Self
 
 from holdall.stores.errors import HoldallError, InternalError, ReadOnly, TemporarilyUnavailable
 
-__all__ = ["FOLDER_FLAGS", "READ_FLAGS", "Folder", "Stamp", "read_all", "stamp_of", "translate", "translated"]
+__all__ = [
+    "CLOSED_DOORS",
+    "FOLDER_FLAGS",
+    "READ_FLAGS",
+    "Folder",
+    "Stamp",
+    "read_all",
+    "stamp_of",
+    "translate",
+    "translated",
+]
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -29,6 +39,9 @@ Stamp = tuple[int, int, int, int]
 """What tells one state of a file from another: size, time of change of its contents and of its entry, inode."""
 
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+CLOSED_DOORS = (FileNotFoundError, NotADirectoryError, PermissionError)
+"""Errors of opening a folder that is not there, is none, or may not be entered."""
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _GONE = frozenset({errno.ENOENT, errno.ESTALE, errno.ENOTCONN, errno.ENODEV})
@@ -75,6 +88,10 @@ class Folder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back its descriptor, and those of the folders in it."""
         self._leave()
         os.close(self.fd)
 
@@ -85,6 +102,8 @@ class Folder:
             OSError: There is no such folder, or it is a link.
         """
         parent, slash, name = path.rpartition("/")
+        if name in ("", "..") or "\0" in name:
+            raise NotADirectoryError(errno.ENOTDIR, "no name of a file", path)
         if not slash:
             return self.fd, path
         folder = self._entered.get(parent)
@@ -102,6 +121,13 @@ class Folder:
         """A folder in it."""
         return Folder(name, self)
 
+    def try_open(self, name: str) -> Folder | None:
+        """A folder in it; None if it is not there or may not be entered."""
+        try:
+            return self.open(name)
+        except CLOSED_DOORS:
+            return None
+
     def make(self, name: str) -> None:
         """Make a folder in it, and those on the way, where they are missing."""
         try:
@@ -118,6 +144,21 @@ class Folder:
         place, own_name = self.at(name)
         with suppress(FileExistsError):
             os.mkdir(own_name, dir_fd=place)
+
+    def require_writable(self, name: str) -> None:
+        """Find out whether files can be made in a folder in it, if that is there.
+
+        Raises:
+            OSError: They cannot, or it is no folder.
+        """
+        status = self.stat(name)
+        if status is None:
+            return
+        place, own_name = self.at(name)
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
+        if not os.access(own_name, os.W_OK | os.X_OK, dir_fd=place):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
 
     def names(self) -> list[str]:
         """Names of what is in it, in no order."""
@@ -216,8 +257,10 @@ class Folder:
     def append(self, name: str, data: bytes) -> os.stat_result:
         """Append to a file, which is created if missing; its status then."""
         place, own_name = self.at(name)
-        file = os.open(own_name, _WRITE_FLAGS | os.O_CREAT | os.O_APPEND, 0o666, dir_fd=place)
+        file = os.open(own_name, _WRITE_FLAGS | os.O_NONBLOCK | os.O_CREAT | os.O_APPEND, 0o666, dir_fd=place)
         try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
             _write(file, data)
             return os.fstat(file)
         finally:
@@ -251,6 +294,7 @@ def _write(file: int, data: bytes) -> None:
 def translate(error: OSError, what: str) -> HoldallError:
     """What an error of the operating system means; `what` could not be done."""
     reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    what = f"{what}: {error.filename}" if isinstance(error.filename, str) else what
     if error.errno in _REFUSED:
         return ReadOnly(f"{what}: {reason}; check who owns it and its permissions.")
     if error.errno in _FULL:

@@ -25,7 +25,7 @@ from functools import partial
 
 from holdall.backends.file.experiments import ExperimentRecord, Experiments
 from holdall.backends.file.files import Folder
-from holdall.backends.file.index_place import NoIndex, index_places, is_temporary, remove_index
+from holdall.backends.file.index_place import NoIndex, index_files, index_places, is_temporary, remove_index
 from holdall.backends.file.index_rows import Entry, create_tables, delete_runs, has_tables, runs_of, write_runs
 from holdall.backends.file.journal import JOURNAL
 from holdall.backends.file.keyed import Stamps
@@ -153,6 +153,10 @@ class RunIndex:
             self._path = self._path or next(self._places, "")
             if not self._path:
                 raise NoIndex
+            if any(os.path.islink(path) for path in index_files(self._path)):
+                logger.warning("The search index %s is a link, which is not followed", self._path)
+                self._path = ""
+                continue
             try:
                 database = open_database(self._path)
                 if not database.read(has_tables):

@@ -13,7 +13,7 @@ from pathlib import Path
 from holdall.backends.file.layout import INDEX_PREFIX
 from holdall.backends.file.watch import is_local_disk
 
-__all__ = ["VERSION", "NoIndex", "index_places", "is_temporary", "remove_index"]
+__all__ = ["VERSION", "NoIndex", "index_files", "index_places", "is_temporary", "remove_index"]
 
 
 class NoIndex(Exception):
@@ -61,11 +61,16 @@ def _in_cache(root: str) -> str:
 
 def remove_index(path: str) -> None:
     """Remove an index; those who have it open go on with what they have."""
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        Path(path + suffix).unlink(missing_ok=True)
+    for file in index_files(path):
+        Path(file).unlink(missing_ok=True)
     if is_temporary(path):
         with suppress(OSError):
             Path(path).parent.rmdir()
+
+
+def index_files(path: str) -> list[str]:
+    """The files that an index may consist of."""
+    return [path + suffix for suffix in ("", "-wal", "-shm", "-journal")]
 
 
 def is_temporary(path: str) -> bool:

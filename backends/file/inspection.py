@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 
 from holdall.backends.file.experiments import ExperimentRecord, Experiments
@@ -45,14 +46,19 @@ def find_problems(tree: Tree, experiments: Experiments, runs: Runs, models: Mode
     log = ProblemLog()
     with tree.open_root() as root:
         _look_for_others(root, log.reporter(""), frozenset({TRASH, MODELS}), is_experiment_name)
-        if root.stat(TRASH) is None:
+        status = root.stat(TRASH)
+        if status is None:
             log.reporter("")(ProblemKind.MISSING, TRASH, "is missing; MLflow does not open the store without it")
+        elif not stat.S_ISDIR(status.st_mode):
+            log.reporter("")(ProblemKind.UNREADABLE, TRASH, "is no folder, or a link; deleted experiments are not read")
         else:
             with root.open(TRASH) as trash:
                 _look_for_others(trash, log.reporter(TRASH), frozenset(), is_experiment_name)
     for experiment_id in tree.experiment_ids():
         with tree.experiment(experiment_id) as opened:
-            if opened is not None:
+            if opened is None:
+                log.reporter("", experiment_id)(ProblemKind.UNREADABLE, experiment_id, "cannot be read, or is gone")
+            else:
                 record = _inspect_experiment(*opened, experiment_id, log, experiments)
                 if record is not None:
                     _inspect_runs(*opened, record, log, tree, runs)
@@ -71,7 +77,10 @@ def _inspect_experiment(
 def _inspect_runs(folder: Folder, path: str, record: ExperimentRecord, log: ProblemLog, tree: Tree, runs: Runs) -> None:
     for run_id in tree.run_ids(folder):
         runs.read(folder, run_id, record, log, path=path)
-        with folder.open(run_id) as run:
+        run = folder.try_open(run_id)
+        if run is None:
+            continue
+        with run:
             report = log.reporter(f"{path}/{run_id}", record.entity.experiment_id, run_id)
             _look_for_others(run, report, _IN_RUN, lambda _: False)
             _look_for_repetitions(run, RUN_LINES, report)
@@ -84,7 +93,10 @@ def _inspect_models(
     _look_into_shelf(folder, log.reporter(path, experiment_id), log.reporter(f"{path}/{MODELS}", experiment_id))
     for model_id in tree.model_ids(folder):
         models.read(folder, path, model_id, record, log)
-        with tree.open_model(folder, model_id) as model:
+        model = folder.try_open(f"{MODELS}/{model_id}")
+        if model is None:
+            continue
+        with model:
             report = log.reporter(f"{path}/{MODELS}/{model_id}", experiment_id)
             _look_for_others(model, report, _IN_MODEL, lambda _: False)
             _look_for_repetitions(model, MODEL_LINES, report)

@@ -20,8 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from holdall.backends.file.files import READ_FLAGS, Folder, read_all
-from holdall.backends.file.layout import OWN
+from holdall.backends.file.layout import OWN, is_run_name
 from holdall.backends.file.meta import Fields
+from holdall.stores.validation import is_valid_key
 
 __all__ = ["JOURNAL", "Changes", "Journal", "View", "view"]
 
@@ -43,6 +44,7 @@ class Changes:
         metrics: Lines to append by key.
         inputs: `meta.yaml` of new inputs by input id.
         outputs: `meta.yaml` of new outputs by model id.
+        sizes: Of the metric files before they grow, by key.
     """
 
     info: Fields = field(default_factory=dict)
@@ -51,6 +53,7 @@ class Changes:
     metrics: dict[str, list[str]] = field(default_factory=dict)
     inputs: dict[str, Fields] = field(default_factory=dict)
     outputs: dict[str, Fields] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
     @property
     def files(self) -> int:
@@ -65,7 +68,7 @@ class Changes:
 
     def encode(self) -> bytes:
         """As a line of a journal."""
-        fields = [self.info, self.params, self.tags, self.metrics, self.inputs, self.outputs]
+        fields = [self.info, self.params, self.tags, self.metrics, self.inputs, self.outputs, self.sizes]
         text = json.dumps(fields, ensure_ascii=True, separators=(",", ":")).encode()
         return b"%s%08x %s\n" % (_BEGIN, zlib.crc32(text), text)
 
@@ -75,7 +78,12 @@ class Changes:
         checksum, _, text = line[1:].partition(b" ")
         if checksum != b"%08x" % zlib.crc32(text):
             return None
-        return cls(*json.loads(text))
+        try:
+            fields: object = json.loads(text)
+            json.dumps(fields, ensure_ascii=False).encode("utf-8")
+        except (ValueError, RecursionError):
+            return None
+        return cls(*fields) if isinstance(fields, list) and _is_sound(fields) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +100,30 @@ class View:
 
     def is_current(self, folder: Folder) -> bool:
         """Whether nobody has written since."""
-        status = folder.stat(JOURNAL)
-        return self.version == (None if status is None else (status.st_ino, status.st_size))
+        return self.version == _version(folder)
 
 
-_NONE = View(None, None)
+def _version(folder: Folder) -> tuple[int, int] | None:
+    status = folder.stat(JOURNAL)
+    return None if status is None else (status.st_ino, status.st_size)
+
+
+def _is_sound(fields: object) -> bool:
+    """Whether a line holds what `Changes.encode` writes: a folder, and its journal, may come from anywhere."""
+    match fields:
+        case [dict(info), dict(params), dict(tags), dict(metrics), dict(inputs), dict(outputs), dict(sizes)]:
+            texts = [*params.values(), *tags.values(), *(line for lines in metrics.values() for line in lines)]
+            return (
+                all(isinstance(value, str | int | None) for value in info.values())
+                and all(map(is_valid_key, [*params, *tags, *metrics, *sizes]))
+                and all(isinstance(lines, list) for lines in metrics.values())
+                and all(isinstance(text, str) for text in texts)
+                and not any("\n" in line for lines in metrics.values() for line in lines)
+                and all(map(is_run_name, [*inputs, *outputs]))
+                and all(isinstance(link, dict) for link in [*inputs.values(), *outputs.values()])
+                and all(isinstance(size, int) for size in sizes.values())
+            )
+    return False
 
 
 @contextmanager
@@ -105,13 +132,16 @@ def view(folder: Folder) -> Iterator[View]:
     try:
         place, name = folder.at(JOURNAL)
         file = os.open(name, READ_FLAGS, dir_fd=place)
-    except OSError:
-        yield _NONE  # none yet; or no journal of ours, which cannot be written to either
+    except OSError:  # none yet; or no journal of ours, which cannot be written to either
+        yield View(None, _version(folder))
         return
     try:
         status = os.fstat(file)
-        data = read_all(file, status.st_size) if stat.S_ISREG(status.st_mode) else b""
-        yield View(_pending(data), (status.st_ino, len(data)))
+        if stat.S_ISREG(status.st_mode):
+            data = read_all(file, status.st_size)
+            yield View(_pending(data), (status.st_ino, len(data)))
+        else:
+            yield View(None, (status.st_ino, status.st_size))
     finally:
         os.close(file)
 
@@ -136,10 +166,7 @@ class Journal:
     def recover(self) -> Changes | None:
         """What a writer that died has left to do; a line that was cut short is put aside."""
         with view(self._folder) as seen:
-            if seen.version is None:
-                self._folder.make(OWN)
-                return None
-            if seen.pending is not None:
+            if seen.version is None or seen.pending is not None:
                 return seen.pending
         data = self._folder.read(JOURNAL)
         if data and not data.endswith((_DONE, _MARK)):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from holdall.backends.file.files import READ_FLAGS, Folder, Stamp, read_all, stamp_of
-from holdall.backends.file.layout import OWN
+from holdall.backends.file.layout import METRICS, OWN
 from holdall.stores.problems import ProblemKind
 from holdall.stores.validation import is_valid_key
 
@@ -70,10 +70,15 @@ def read_everything(folder: Folder, kind: str, stamps: Stamps, report: Reporter,
             _keep_own(found, kind, path, data, report)
     for path, data in _collect(folder, kind, stamps, report).items():
         if is_valid_key(path):
-            found[path] = data
+            found[path] = _both(data, found[path]) if kind == METRICS and path in found else data
         else:
             report(ProblemKind.MALFORMED, f"{kind}/{path}", f"is no name for one of the {kind}, and does not count")
     return found
+
+
+def _both(data: bytes, more: bytes) -> bytes:
+    """The lines of two files of one metric."""
+    return data + (b"" if data.endswith(b"\n") else b"\n") + more
 
 
 def stamp_everything(folder: Folder, kind: str, stamps: Stamps) -> None:
@@ -106,9 +111,26 @@ def _stamp(parent: int, prefix: str, stamps: Stamps) -> None:
                     os.close(file)
 
 
-def read_one(folder: Folder, kind: str, key: str) -> list[bytes]:
-    """The contents of the files of a key: none, one, or where another program came in between, the plain one first."""
-    found = [_read_plain(folder, f"{kind}/{key}"), read_own(folder, kind, key)]
+def read_one(folder: Folder, kind: str, key: str, report: Reporter | None = None) -> list[bytes]:
+    """The contents of the files of a key: none, one, or where another program came in between, the plain one first.
+
+    Args:
+        folder: Of a run, a model or an experiment.
+        kind: `params`, `tags` or `metrics`.
+        key: The key.
+        report: Told of a file that cannot be read, which is then passed over; without it, that is an error.
+
+    Raises:
+        OSError: A file cannot be read, or is a link, and `report` is None.
+    """
+    found: list[bytes | None] = []
+    try:
+        found.append(_read_plain(folder, f"{kind}/{key}"))
+    except OSError as error:
+        if report is None:
+            raise
+        report(ProblemKind.UNREADABLE, f"{kind}/{key}", f"cannot be read, and does not count: {_reason(error)}")
+    found.append(read_own(folder, kind, key))
     return [data for data in found if data is not None]
 
 

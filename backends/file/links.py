@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from holdall.backends.file.codec import (
     dataset_fields,
@@ -46,10 +46,9 @@ def read_links(
         stamps: Gets a stamp for every file.
         report: Told of what is not read.
     """
-    inputs = {} if pending is None else dict(pending.inputs)
-    inputs.update(_link_files(folder, INPUTS, stamps, report))
-    outputs = {} if pending is None else dict(pending.outputs)
-    outputs.update(_link_files(folder, OUTPUTS, stamps, report))
+    changes = Changes() if pending is None else pending
+    inputs = _links(folder, INPUTS, changes.inputs, stamps, report)
+    outputs = _links(folder, OUTPUTS, changes.outputs, stamps, report)
     if not inputs and not outputs:
         return _NOTHING
     return _inputs(experiment, inputs, stamps, report), _outputs(outputs, report)
@@ -83,18 +82,27 @@ def _outputs(links: Mapping[str, Fields], report: Reporter) -> RunOutputs:
     return RunOutputs(tuple(found.values()))
 
 
-def _link_files(folder: Folder, kind: str, stamps: Stamps, report: Reporter) -> Iterator[tuple[str, Fields]]:
+def _links(
+    folder: Folder, kind: str, pending: dict[str, Fields], stamps: Stamps, report: Reporter
+) -> dict[str, Fields]:
+    """The fields of all links of a kind, by name; of what is in a file and pending, the file counts."""
+    found = dict(pending)
     try:
         links = folder.open(kind)
+    except PermissionError:
+        report(ProblemKind.UNREADABLE, kind, "may not be entered; what is in it does not count")
+        return found
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return found
     with links:
         for name in links.folders():
             path = f"{kind}/{name}/{META}"
             try:
-                yield name, parse_meta(_read(links, f"{name}/{META}", path, stamps))
+                found[name] = parse_meta(_read(links, f"{name}/{META}", path, stamps))
             except MalformedMeta as error:
-                report(ProblemKind.MALFORMED, path, f"{error}; the {kind[:-1]} does not count")
+                if name not in pending:
+                    report(ProblemKind.MALFORMED, path, f"{error}; the {kind[:-1]} does not count")
+    return found
 
 
 def _read(folder: Folder, name: str, path: str, stamps: Stamps) -> bytes:

@@ -98,6 +98,7 @@ class _Identity:
 
     pid: int
     path: str
+    inode: int
     owner: Owner
 
     @property
@@ -226,22 +227,30 @@ class Locks:
 
     def _release(self, folder: Folder, name: str) -> None:
         """Remove the lock's file, unless somebody took it away and made another."""
-        holder, _ = _look(folder, name)
-        if holder == self._own_identity().owner:
+        identity, status = self._own_identity(), folder.stat(name)
+        if status is None:
+            return
+        if status.st_ino == identity.inode or _look(folder, name)[0] == identity.owner:
             folder.remove(name)
 
     def _own_identity(self) -> _Identity:
         """The identity of this process, written at its first lock; a forked child has its own."""
         identity = self._identity
-        if identity is None or identity.pid != os.getpid():
-            with self._guard:
-                owner = Owner.here()
-                name = f"{IDENTITY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
-                with Folder(f"{self._root}/.") as root:
-                    _remove_identities_of_the_dead(root)
-                    root.create(name, owner.encode())
-                identity = self._identity = _Identity(os.getpid(), f"{self._root}/{name}", owner)
-        return identity
+        if identity is not None and identity.pid == os.getpid():
+            return identity
+        with self._guard:
+            if self._identity is None or self._identity.pid != os.getpid():
+                self._identity = self._new_identity()
+            return self._identity
+
+    def _new_identity(self) -> _Identity:
+        owner = Owner.here()
+        name = f"{IDENTITY_PREFIX}{owner.pid}-{secrets.token_hex(6)}"
+        with Folder(f"{self._root}/.") as root:
+            _remove_identities_of_the_dead(root)
+            root.create(name, owner.encode())
+            status = root.stat(name)
+        return _Identity(owner.pid, f"{self._root}/{name}", -1 if status is None else status.st_ino, owner)
 
 
 def _remove_identities_of_the_dead(root: Folder) -> None:

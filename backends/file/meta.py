@@ -91,7 +91,8 @@ def _parse_any(text: str) -> Fields:
         raise MalformedMeta("is empty")
     try:
         loaded: object = yaml.load(text, Loader=_LOADER)
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError):
+        # PyYAML lets errors of its converters through: `!!bool perhaps` is a KeyError.
         raise MalformedMeta("is not YAML") from None
     if not isinstance(loaded, dict) or not all(isinstance(key, str) for key in loaded):
         raise MalformedMeta("holds no fields")

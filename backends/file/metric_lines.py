@@ -107,17 +107,18 @@ def parse_numbers(fields: Sequence[bytes]) -> tuple[int, float, int]:
     return timestamp, float(fields[1]), step
 
 
-def without_torn_line(data: bytes, pending: Sequence[str]) -> bytes:
+def without_torn_line(data: bytes, pending: Sequence[str], size: int) -> bytes:
     """A file without the beginning of a line at its end.
 
     Args:
         data: The file.
         pending: Lines that were being appended to it.
+        size: How long it was before; a last line that begins there or before is another writer's.
     """
-    if not data or data.endswith(b"\n"):
-        return data
     whole = data.rfind(b"\n") + 1
     torn = data[whole:]
+    if not torn or whole < size:
+        return data
     return data[:whole] if any(line.encode().startswith(torn) for line in pending) else data
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from holdall.backends.file.codec import MODEL_UPDATED, STAGE, is_deleted_model, model_fields, model_from
 from holdall.backends.file.experiments import ExperimentRecord, Experiments
-from holdall.backends.file.files import Folder
+from holdall.backends.file.files import CLOSED_DOORS, Folder
 from holdall.backends.file.journal import Changes
 from holdall.backends.file.keyed import Reporter, ignore_problems, read_everything, remove_value
 from holdall.backends.file.layout import META, METRICS, MODELS, OWN, PARAMS, TAGS, model_lock
@@ -135,7 +135,7 @@ class Models:
         try:
             with self._tree.open_model(folder, model_id) as opened:
                 return self._read(Found(folder, path, experiment_id, opened), model_id, experiment, log)
-        except (FileNotFoundError, NotADirectoryError):
+        except CLOSED_DOORS:
             return None
         except BadMeta as bad:
             if bad.kind is not ProblemKind.UNFINISHED or log is not self._log:
@@ -261,6 +261,8 @@ def _record(fields: Fields, model_id: str, experiment: ExperimentRecord, report:
     """
     for key, expected in (("model_id", model_id), ("experiment_id", experiment.entity.experiment_id)):
         said = fields.get(key)
+        if said is not None and not isinstance(said, str | int):
+            raise BadMeta(_called(model_id), ProblemKind.MALFORMED, f"has no text as {key}")
         if said is not None and str(said) != expected:
             raise BadMeta(_called(model_id), ProblemKind.MISPLACED, f"says that its {key} is {str(said)[:80]!r}")
     try:
@@ -292,7 +294,7 @@ def _read_contents(
 def _points(folder: Folder, changes: Changes, report: Reporter, *, own: bool) -> Iterator[LoggedModelMetric]:
     for key, data in read_everything(folder, METRICS, [], report, own=own).items():
         if key in changes.metrics:
-            data = without_torn_line(data, changes.metrics[key])
+            data = without_torn_line(data, changes.metrics[key], changes.sizes.get(key, 0))
             if not data:
                 continue
         yield from MODEL_LINES.points(key, data, report)

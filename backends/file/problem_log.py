@@ -54,7 +54,9 @@ class ProblemLog:
         """
 
         def report(kind: ProblemKind, path: str, message: str) -> None:
-            self.add(Problem(kind, f"{prefix}/{path}" if prefix else path, message, experiment_id, run_id))
+            whole = f"{prefix}/{path}".removesuffix("/.") if prefix else path
+            shown = whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")  # names are bytes
+            self.add(Problem(kind, shown, message, experiment_id, run_id))
 
         return report
 

@@ -158,10 +158,10 @@ def read_contents(folder: Folder, what: str, pending: Changes | None, stamps: St
     contents = Contents(read_fields(folder, what, stamps))
     contents.params = read_labels(folder, PARAMS, stamps, report, own=own)
     contents.tags = read_labels(folder, TAGS, stamps, report, own=own)
-    lines = {} if pending is None else pending.metrics
+    lines, sizes = ({}, {}) if pending is None else (pending.metrics, pending.sizes)
     for key, data in read_everything(folder, METRICS, stamps, report, own=own).items():
         if key in lines:
-            data = without_torn_line(data, lines[key])
+            data = without_torn_line(data, lines[key], sizes.get(key, 0))
         latest = read_latest(key, data, report)
         if latest is not None:
             contents.metrics[key] = latest
@@ -174,7 +174,8 @@ def merge_points(key: str, files: list[bytes], pending: Changes | None, report: 
     """All points of a metric, each once, from its files and what is pending."""
     if pending is not None and key in pending.metrics:
         lines = pending.metrics[key]
-        files = [*(without_torn_line(data, lines) for data in files), "".join(f"{line}\n" for line in lines).encode()]
+        whole = [without_torn_line(data, lines, pending.sizes.get(key, 0)) for data in files]
+        files = [*whole, "".join(f"{line}\n" for line in lines).encode()]
     points: dict[object, Metric] = {}
     for data in files:
         held = read_points(key, data, report)
@@ -195,8 +196,9 @@ def _put_over(contents: Contents, pending: Changes) -> None:
     contents.tags.update(pending.tags)
     for key in pending.metrics:
         known = contents.metrics.get(key)
-        points = merge_points(key, [], pending, ignore_problems)
-        contents.metrics[key] = max([*([] if known is None else [known]), *points], key=latest_key)
+        points = [*([] if known is None else [known]), *merge_points(key, [], pending, ignore_problems)]
+        if points:
+            contents.metrics[key] = max(points, key=latest_key)
 
 
 def apply_fields(fields: Fields, changes: Fields) -> Fields:

@@ -20,7 +20,7 @@ from holdall.backends.file.codec import (
     status_number,
 )
 from holdall.backends.file.experiments import ExperimentRecord, Experiments
-from holdall.backends.file.files import Folder, stamp_of
+from holdall.backends.file.files import CLOSED_DOORS, Folder, stamp_of
 from holdall.backends.file.journal import JOURNAL, Changes
 from holdall.backends.file.keyed import Reporter, Stamps, ignore_problems, read_one, remove_value, stamp_everything
 from holdall.backends.file.layout import (
@@ -146,6 +146,9 @@ class Runs:
         try:
             with experiment.open(run_id) as folder:
                 return self._read(experiment, folder, run_id, record, log, path)
+        except PermissionError:
+            _reporter(log, record, run_id, path)(ProblemKind.UNREADABLE, ".", "may not be entered; it is passed over")
+            return RunReading(None, [])
         except (FileNotFoundError, NotADirectoryError):
             return RunReading(None, [])
         except BadMeta as bad:
@@ -192,7 +195,7 @@ class Runs:
                 for kind in (PARAMS, TAGS, METRICS):
                     stamp_everything(folder, kind, stamps)
                 read_links(experiment, folder, None, stamps, ignore_problems)
-        except (FileNotFoundError, NotADirectoryError):
+        except CLOSED_DOORS:
             return None
         return stamps
 
@@ -211,7 +214,7 @@ class Runs:
             def read(pending: Changes | None) -> tuple[list[Metric], list[Problem]]:
                 seen = ProblemLog()
                 report = seen.reporter(place, found.experiment_id, query.run_id)
-                files = read_one(folder, METRICS, query.key)
+                files = read_one(folder, METRICS, query.key, report)
                 return merge_points(query.key, files, pending, report), seen.problems()
 
             points, problems = consistently(folder, read, self._locked_reader(found.experiment, query.run_id))
@@ -368,6 +371,8 @@ def _info(contents: Contents, run_id: str, record: ExperimentRecord, report: Rep
     fields, experiment_id = contents.fields, record.entity.experiment_id
     for key, expected in (("run_id", run_id), ("experiment_id", experiment_id)):
         said = fields.get(key, fields.get("run_uuid") if key == "run_id" else None)
+        if said is not None and not isinstance(said, str | int):
+            raise BadMeta(_called(run_id), ProblemKind.MALFORMED, f"has no text as {key}")
         if said is not None and str(said) != expected:
             raise BadMeta(_called(run_id), ProblemKind.MISPLACED, f"says that its {key} is {str(said)[:80]!r}")
     try:

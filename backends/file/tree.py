@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
-from holdall.backends.file.files import Folder
+from holdall.backends.file.files import CLOSED_DOORS, Folder
 from holdall.backends.file.layout import META, MODELS, TRASH, is_experiment_name, is_model_id, is_run_name
+from holdall.backends.file.meta import MalformedMeta, parse_meta
 
 __all__ = ["Found", "Tree"]
 
@@ -64,7 +65,7 @@ class Tree:
             for path in (experiment_id, f"{TRASH}/{experiment_id}") * 2:
                 try:
                     return root.open(path), path
-                except (FileNotFoundError, NotADirectoryError):
+                except CLOSED_DOORS:
                     continue
         return None
 
@@ -76,7 +77,7 @@ class Tree:
                 try:
                     with root.open(path) as folder:
                         found.update(dict.fromkeys(filter(is_experiment_name, folder.folders())))
-                except (FileNotFoundError, NotADirectoryError):
+                except CLOSED_DOORS:
                     continue
         return list(found)
 
@@ -89,7 +90,7 @@ class Tree:
         try:
             with experiment.open(MODELS) as models:
                 return [name for name in models.folders() if is_model_id(name)]
-        except (FileNotFoundError, NotADirectoryError):
+        except CLOSED_DOORS:
             return []
 
     def open_model(self, experiment: Folder, model_id: str) -> Folder:
@@ -106,21 +107,25 @@ class Tree:
 
     @contextmanager
     def _at(self, path: str) -> Iterator[Found | None]:
-        experiment_id = self._find(path)
-        if experiment_id is None:
+        found = self._open_at(path, self._places.get(path)) or self._open_at(path, self._search(path))
+        if found is None:
             yield None
             return
-        with self.experiment(experiment_id) as found:
-            try:
-                folder = None if found is None else found[0].open(path)
-            except (FileNotFoundError, NotADirectoryError):
-                folder = None
-            if found is None or folder is None:
-                self._forget(path)
-                yield None
-                return
-            with folder:
-                yield Found(*found, experiment_id, folder)
+        with found.experiment, found.folder:
+            yield found
+
+    def _open_at(self, path: str, experiment_id: str | None) -> Found | None:
+        """A folder in an experiment; None if it is not there, or no longer."""
+        opened = None if experiment_id is None else self._open_experiment(experiment_id)
+        if opened is None or experiment_id is None:
+            self._forget(path)
+            return None
+        try:
+            return Found(*opened, experiment_id, opened[0].open(path))
+        except CLOSED_DOORS:
+            opened[0].close()
+            self._forget(path)
+            return None
 
     def place_run(self, run_id: str, experiment_id: str) -> None:
         """Remember where a run is."""
@@ -140,17 +145,24 @@ class Tree:
         with self._lock:
             self._places.pop(path, None)
 
-    def _find(self, path: str) -> str | None:
-        """The experiment that has a folder at this path in it."""
-        known = self._places.get(path)
-        if known is not None and self._holds(known, path):
-            return known
+    def _search(self, path: str) -> str | None:
+        """The experiment that has a folder at this path in it, looked for in all."""
         candidates = [found for found in self.experiment_ids() if self._holds(found, path)]
-        # A folder of that name without a `meta.yaml` may be the remains of a copy.
-        for experiment_id in sorted(candidates, key=lambda found: not self._holds(found, f"{path}/{META}")):
+        if len(candidates) > 1:  # copies; the one that says that it is of its experiment is the one that is read
+            candidates.sort(key=lambda found: not self._claims(found, path))
+        for experiment_id in candidates:
             self._place(path, experiment_id)
             return experiment_id
         return None
+
+    def _claims(self, experiment_id: str, path: str) -> bool:
+        """Whether the `meta.yaml` of a folder names the experiment that it is in."""
+        with self.experiment(experiment_id) as found:
+            try:
+                data = None if found is None else found[0].read(f"{path}/{META}")
+                return data is not None and parse_meta(data).get("experiment_id") == experiment_id
+            except (OSError, MalformedMeta):
+                return False
 
     def _holds(self, experiment_id: str, path: str) -> bool:
         with self.experiment(experiment_id) as found:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -22,6 +24,7 @@ from holdall.stores.errors import DataLoss
 __all__ = ["FolderWriter", "Tails", "ensure_run_folders", "fill_folder"]
 
 _MOST_TAILS = 4096
+_TAKEN = frozenset({errno.ENOTEMPTY, errno.EEXIST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +93,36 @@ class FolderWriter(Generic[P]):
         self._tails = tails
         self._lines: LineFormat[P] = lines
         self._journal = Journal(folder, spare)
+        self._sizes: dict[str, int] = {}
         self.fields = read_fields(folder, what)
         self._recover()
 
     def commit(self, changes: Changes) -> None:
         """Make changes: all of them or none."""
+        if changes.files:
+            self._folder.make(OWN)  # MLflow makes none
         if changes.is_atomic:
             self._write(changes)
             self._journal.mark()
         elif changes.files:
-            self._journal.begin(changes)
+            self._require_writable(changes)
+            sizes = {key: self._sizes.get(key, 0) for key in changes.metrics}
+            self._journal.begin(replace(changes, sizes=sizes))
             self._write(changes)
             self._journal.done()
+
+    def _require_writable(self, changes: Changes) -> None:
+        """Find out beforehand what would keep a change from being made, since with its line in the journal it is done.
+
+        Raises:
+            OSError: Something may not be written to, or is a link.
+        """
+        for key in changes.metrics:
+            if self._sizes.get(key):
+                self._folder.append(f"{METRICS}/{key}", b"")
+        for kind in (METRICS, PARAMS, TAGS, INPUTS, OUTPUTS):
+            if getattr(changes, kind):
+                self._folder.require_writable(kind)
 
     def mark(self) -> None:
         """Tell readers that a file was changed otherwise."""
@@ -132,7 +153,12 @@ class FolderWriter(Generic[P]):
 
     def _missing(self, key: str, wanted: dict[object, P]) -> list[P]:
         path = f"{METRICS}/{key}"
-        status = self._folder.stat_file(path)
+        status = self._folder.stat(path)
+        if status is not None and not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISDIR(status.st_mode):
+                raise OSError(errno.ELOOP, "neither a file nor a folder", path)
+            status = None
+        self._sizes[key] = 0 if status is None else status.st_size
         elsewhere = read_own(self._folder, METRICS, key)
         tail = self._tails.get(self._owner, key)
         known: dict[object, P] = {}
@@ -162,16 +188,16 @@ class FolderWriter(Generic[P]):
             return
         points: list[P] = []
         for key, lines in left.metrics.items():
-            self._cut_torn_line(key, lines)
+            self._cut_torn_line(key, lines, left.sizes.get(key, 0))
             points += self._lines.read(key, _as_bytes(lines), ignore_problems).points.values()
         self._write(replace(left, metrics=self.new_lines(points)))
         self._journal.done()
 
-    def _cut_torn_line(self, key: str, lines: Sequence[str]) -> None:
-        for path in (f"{METRICS}/{key}", own_path(METRICS, key)):
+    def _cut_torn_line(self, key: str, lines: Sequence[str], size: int) -> None:
+        for path, before in ((f"{METRICS}/{key}", size), (own_path(METRICS, key), 0)):
             data = self._folder.read(path) if self._folder.stat_file(path) is not None else None
             if data is not None:
-                whole = without_torn_line(data, lines)
+                whole = without_torn_line(data, lines, before)
                 if len(whole) < len(data):
                     self._folder.cut(path, len(whole))
 
@@ -204,10 +230,21 @@ class FolderWriter(Generic[P]):
         self._tails.put(self._owner, key, _Tail(status.st_ino, status.st_size, timestamp, step))
 
     def _put_link(self, path: str, fields: Fields) -> None:
-        """The first one written stays."""
-        if self._folder.stat(f"{path}/{META}") is None:
-            self._folder.make(path)
-            self._folder.replace(f"{path}/{META}", dump_meta(fields), self._spare)
+        """The first one written stays. It appears as a whole: MLflow reads no run with a link that has no file yet."""
+        meta = f"{path}/{META}"
+        if self._folder.stat(meta) is not None:
+            return
+        kind, _, name = path.rpartition("/")
+        new = f"{OWN}/link-{name}"
+        self._folder.make(new)
+        self._folder.create(f"{new}/{META}", dump_meta(fields))
+        self._folder.make(kind)
+        try:
+            self._folder.rename(new, path)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+            self._folder.replace(meta, dump_meta(fields), self._spare)
 
     def _put_fields(self, fields: Fields) -> None:
         self._folder.replace(META, dump_meta(fields), self._spare)

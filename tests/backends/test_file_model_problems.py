@@ -59,7 +59,8 @@ def test_read_model_whose_writer_died_shows_what_it_had_noted(
     """With its line in the journal a change is done; of its own line in the file there may be a part."""
     store.log_model_metrics(model, run, [Metric("m", 0.5, 1)])
     lines = {"m": [f"2 0.25 1 {run} größe 1", f"+3 0.75 2 {run} a%20b 1"], "new": [f"1 1.0 0 {run}"]}
-    noted = Changes({"status": 2}, {"p": "1"}, {"t": "1"}, lines)
+    sizes = {"m": (folder / "metrics" / "m").stat().st_size, "new": 0}
+    noted = Changes({"status": 2}, {"p": "1"}, {"t": "1"}, lines, sizes=sizes)
     with (folder / ".holdall" / "journal").open("ab") as journal:
         journal.write(noted.encode())
     torn = lines["m"][0].encode()[:-3]  # in the middle of a character
@@ -234,6 +235,21 @@ def test_read_malformed_output_reports_it_and_keeps_the_others(
     [searched] = store.search_runs(["0"])
     assert searched.outputs.model_outputs == (LoggedModelOutput(OTHER, 1),)
     assert kinds(store.find_problems()) == [("malformed", f"0/{run}/outputs/{bad.name}/meta.yaml")]
+
+
+@pytest.mark.parametrize("stray", [None, "stray"])
+def test_link_model_where_a_folder_is_left_without_its_file_adds_the_file(
+    store: FileBackendStore, root: Path, run: str, stray: str | None
+) -> None:
+    """MLflow makes the folder first, and reads no run that has one without a file."""
+    place = root / "0" / run / "outputs" / OTHER
+    place.mkdir(parents=True)
+    if stray is not None:
+        (place / stray).touch()
+    store.log_outputs(run, [LoggedModelOutput(OTHER, 1)])
+    assert store.get_run(run).outputs.model_outputs == (LoggedModelOutput(OTHER, 1),)
+    assert {path.name for path in place.iterdir()} == {"meta.yaml", stray} - {None}
+    assert store.find_problems() == []
 
 
 def test_inspect_sound_models_finds_nothing(store: FileBackendStore, run: str, model: str) -> None:
