@@ -112,7 +112,7 @@ def _refuse_unknown(parser: argparse.ArgumentParser, what: str, names: Iterable[
 
 def _measure(options: argparse.Namespace) -> Report:
     suite = SUITES[options.store]
-    operations = [item for name, item in suite.operations.items() if not options.only or name in options.only]
+    operations = _choose(suite, options.only)
     work: Path = options.work_dir.resolve()
     work.mkdir(parents=True, exist_ok=True)
     scale = Scale(options.runs, options.points)
@@ -131,6 +131,10 @@ def _measure(options: argparse.Namespace) -> Report:
         results = [compare(peers, operation, rounds, progress.advance) for operation in operations]
     versions = {peer.name: peer.version for peer in peers}
     return Report(results, versions, f"{scale.runs:,} runs, {scale.points:,} points", raw="raw" in suite.sides)
+
+
+def _choose(suite: Suite, only: Collection[str] | None) -> list[Operation]:
+    return [item for name, item in suite.operations.items() if (name in only if only else item.by_default)]
 
 
 def _total(operations: Sequence[Operation], rounds: int | None) -> int:

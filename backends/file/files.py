@@ -18,6 +18,7 @@ from holdall.stores.errors import HoldallError, InternalError, ReadOnly, Tempora
 
 __all__ = [
     "CLOSED_DOORS",
+    "CREATE_FLAGS",
     "FOLDER_FLAGS",
     "READ_FLAGS",
     "Folder",
@@ -26,13 +27,14 @@ __all__ = [
     "stamp_of",
     "translate",
     "translated",
+    "write_all",
 ]
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """For files that anybody may have put there: no link is followed, and a pipe does not block."""
 _WRITE_FLAGS = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE_FLAGS = _WRITE_FLAGS | os.O_CREAT | os.O_EXCL
+CREATE_FLAGS = _WRITE_FLAGS | os.O_CREAT | os.O_EXCL
 _CHUNK = 1 << 16
 
 Stamp = tuple[int, int, int, int]
@@ -231,12 +233,12 @@ class Folder:
         """Write a new file; one that is there is removed, not written to, since other names may lead to it."""
         place, own_name = self.at(name)
         try:
-            file = os.open(own_name, _CREATE_FLAGS, 0o666, dir_fd=place)
+            file = os.open(own_name, CREATE_FLAGS, 0o666, dir_fd=place)
         except FileExistsError:
             os.unlink(own_name, dir_fd=place)
-            file = os.open(own_name, _CREATE_FLAGS, 0o666, dir_fd=place)
+            file = os.open(own_name, CREATE_FLAGS, 0o666, dir_fd=place)
         try:
-            _write(file, data)
+            write_all(file, data)
         finally:
             os.close(file)
 
@@ -261,7 +263,7 @@ class Folder:
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
-            _write(file, data)
+            write_all(file, data)
             return os.fstat(file)
         finally:
             os.close(file)
@@ -285,7 +287,8 @@ class Folder:
         return True
 
 
-def _write(file: int, data: bytes) -> None:
+def write_all(file: int, data: bytes) -> None:
+    """Write all of `data` to an open file."""
     written = os.write(file, data)
     while written < len(data):
         written += os.write(file, data[written:])

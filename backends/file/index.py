@@ -26,10 +26,18 @@ from functools import partial
 from holdall.backends.file.experiments import ExperimentRecord, Experiments
 from holdall.backends.file.files import Folder
 from holdall.backends.file.index_place import NoIndex, index_files, index_places, is_temporary, remove_index
-from holdall.backends.file.index_rows import Entry, create_tables, delete_runs, has_tables, runs_of, write_runs
+from holdall.backends.file.index_rows import (
+    Entry,
+    collector_paused,
+    create_tables,
+    delete_runs,
+    has_tables,
+    runs_of,
+    write_runs,
+)
 from holdall.backends.file.journal import JOURNAL
 from holdall.backends.file.keyed import Stamps
-from holdall.backends.file.layout import INPUTS, METRICS, OUTPUTS, OWN, PARAMS, TAGS, is_run_name
+from holdall.backends.file.layout import DATASETS, INPUTS, METRICS, OUTPUTS, OWN, PARAMS, TAGS, is_run_name
 from holdall.backends.file.runs import Runs
 from holdall.backends.file.tree import Tree
 from holdall.backends.file.watch import Watch, WatchLost, is_local_disk
@@ -226,6 +234,8 @@ class RunIndex:
                     known.changed.add(run_id)
                 elif is_run_name(name):
                     known.changed.add(name)
+                elif name == DATASETS:
+                    known.is_current = False
         except WatchLost:
             self._stop_watching()
 
@@ -235,7 +245,9 @@ class RunIndex:
             return
         token = experiment_id, run_id
         for name in _WATCHED:
-            watch.add(f"{self._tree.root}/{path}/{run_id}/{name}".rstrip("/"), token)
+            is_there = watch.add(f"{self._tree.root}/{path}/{run_id}/{name}".rstrip("/"), token)
+            if name == JOURNAL and not is_there:  # there may be a folder for it, left by a writer that died
+                watch.add(f"{self._tree.root}/{path}/{run_id}/{OWN}", token)
 
     def _watch_also(self, known: _Known, path: str, run_id: str, stamps: Stamps) -> bool:
         """Watch what a reading came upon besides the usual: folders in folders, datasets; whether there was any."""
@@ -347,16 +359,21 @@ class RunIndex:
         run_ids: Sequence[str],
         session: Session,
     ) -> None:
-        entries: list[Entry] = []
+        with collector_paused():
+            entries = list(self._entries(folder, path, record, known, run_ids))
+            delete_runs(session, run_ids)
+            write_runs(session, known.number, entries)
+
+    def _entries(
+        self, folder: Folder, path: str, record: ExperimentRecord, known: _Known, run_ids: Sequence[str]
+    ) -> Iterator[Entry]:
         for run_id in run_ids:
             self._watch_run(known.experiment_id, path, run_id)
             reading = self._runs.read(folder, run_id, record)
             if self._watch_also(known, path, run_id, reading.stamps):
                 reading = self._runs.read(folder, run_id, record)
             if reading.run is not None:
-                entries.append((reading.run, _sign(reading.stamps)))
-        delete_runs(session, run_ids)
-        write_runs(session, known.number, entries)
+                yield reading.run, _sign(reading.stamps)
 
 
 def _sign(stamps: Stamps) -> bytes | None:

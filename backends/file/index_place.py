@@ -41,7 +41,8 @@ def index_places(root: str, *, read_only: bool) -> Iterator[str]:
         yield f"{root}/{_NAME}"
     with suppress(OSError, RuntimeError):
         yield _in_cache(root)
-    yield f"{tempfile.mkdtemp(prefix=_TEMPORARY)}/{_NAME}"
+    with suppress(OSError):
+        yield f"{tempfile.mkdtemp(prefix=_TEMPORARY)}/{_NAME}"
 
 
 def _in_cache(root: str) -> str:

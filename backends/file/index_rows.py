@@ -33,7 +33,7 @@ from holdall.stores.entities import (
     RunOutputs,
 )
 
-__all__ = ["create_tables", "delete_runs", "has_tables", "runs_of", "write_runs"]
+__all__ = ["collector_paused", "create_tables", "delete_runs", "has_tables", "runs_of", "write_runs"]
 
 _SEARCHED = (runs, params, tags, latest_metrics, datasets, inputs, input_tags)
 _INFO = "experiment, name, user_id, status, start_time, end_time, stage, artifact_uri"
@@ -159,7 +159,7 @@ def _write_inputs(session: Session, number: int, run: Run) -> None:
 
 def runs_of(session: Session, run_ids: Sequence[str]) -> list[Run]:
     """The runs with these ids, in their order; those that are gone are left out."""
-    with _collector_paused():
+    with collector_paused():
         return _read_runs(session, run_ids)
 
 
@@ -173,7 +173,7 @@ def _read_runs(session: Session, run_ids: Sequence[str]) -> list[Run]:
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Keep the cyclic garbage collector from running while many objects are made, none of which is garbage.
 
     It would look at all of them again and again, which takes as long as making them.

@@ -100,7 +100,12 @@ class View:
 
     def is_current(self, folder: Folder) -> bool:
         """Whether nobody has written since."""
+        if self is _NONE:
+            return folder.stat(OWN) is None
         return self.version == _version(folder)
+
+
+_NONE = View(None, None)
 
 
 def _version(folder: Folder) -> tuple[int, int] | None:
@@ -129,6 +134,9 @@ def _is_sound(fields: object) -> bool:
 @contextmanager
 def view(folder: Folder) -> Iterator[View]:
     """The journal of a folder, kept open so that no later one can be taken for it."""
+    if folder.stat(OWN) is None:  # what MLflow made, and nobody else has written to
+        yield _NONE
+        return
     try:
         place, name = folder.at(JOURNAL)
         file = os.open(name, READ_FLAGS, dir_fd=place)

@@ -13,10 +13,10 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from holdall.backends.file.files import READ_FLAGS, Folder, Stamp, read_all, stamp_of
+from holdall.backends.file.files import CREATE_FLAGS, READ_FLAGS, Folder, Stamp, read_all, stamp_of, write_all
 from holdall.backends.file.layout import METRICS, OWN
 from holdall.stores.problems import ProblemKind
 from holdall.stores.validation import is_valid_key
@@ -27,6 +27,7 @@ __all__ = [
     "append_lines",
     "ignore_problems",
     "own_path",
+    "put_new_values",
     "put_value",
     "read_everything",
     "read_one",
@@ -141,6 +142,40 @@ def read_own(folder: Folder, kind: str, key: str) -> bytes | None:
     return data[len(head) :] if data is not None and data.startswith(head) else None
 
 
+def put_new_values(folder: Folder, kind: str, values: Mapping[str, str]) -> dict[str, str]:
+    """Write the files of those keys that have none, in their place, which is half the work of putting them there whole.
+
+    For values that the journal has: whoever finds such a file half written has the value from there.
+
+    Args:
+        folder: Of a run or a model.
+        kind: `params` or `tags`.
+        values: Text by key.
+
+    Returns:
+        Those that are still to be written.
+    """
+    rest: dict[str, str] = {}
+    try:
+        place, _ = folder.at(f"{kind}/.")
+    except FileNotFoundError:
+        return dict(values)
+    for key, value in values.items():
+        if "/" in key:
+            rest[key] = value
+            continue
+        try:
+            file = os.open(key, CREATE_FLAGS, 0o666, dir_fd=place)
+        except OSError:  # there is one, or none can be
+            rest[key] = value
+            continue
+        try:
+            write_all(file, value.encode("utf-8"))
+        finally:
+            os.close(file)
+    return rest
+
+
 def put_value(folder: Folder, kind: str, key: str, data: bytes, spare: str) -> None:
     """Write the file of a key, whole."""
     try:
@@ -244,19 +279,17 @@ def _collect(folder: Folder, top: str, stamps: Stamps, report: Reporter) -> dict
             report(ProblemKind.UNREADABLE, top, f"cannot be read: {_reason(error)}")
         return found
     try:
-        _read_folder(file, f"{top}/", found, stamps, report, 0)
+        _read_folder(file, top, "", found, stamps, report)
     finally:
         os.close(file)
-    cut = len(top) + 1
-    return {path[cut:]: data for path, data in found.items()}
+    return found
 
 
-def _read_folder(
-    parent: int, prefix: str, found: dict[str, bytes], stamps: Stamps, report: Reporter, depth: int
-) -> None:
+def _read_folder(parent: int, top: str, prefix: str, found: dict[str, bytes], stamps: Stamps, report: Reporter) -> None:
     """Read what is in a folder; written for speed, since a first search does this for every file there is."""
     for name in os.listdir(parent):
-        path = prefix + name
+        key = prefix + name
+        path = f"{top}/{key}"
         try:
             file = os.open(name, READ_FLAGS, dir_fd=parent)
         except OSError as error:
@@ -270,9 +303,9 @@ def _read_folder(
                 data = os.read(file, size + 1)
                 if len(data) != size or not size:
                     data += read_all(file, 0) or (b"" if data else _read_settled(file, status))
-                found[path] = data
-            elif stat.S_ISDIR(mode) and depth < _DEEPEST:
-                _read_folder(file, f"{path}/", found, stamps, report, depth + 1)
+                found[key] = data
+            elif stat.S_ISDIR(mode) and prefix.count("/") < _DEEPEST:
+                _read_folder(file, top, f"{key}/", found, stamps, report)
             else:
                 report(ProblemKind.UNREADABLE, path, "is neither a file nor a folder, and is not read")
         except OSError as error:

@@ -170,7 +170,7 @@ class Runs:
             found = ProblemLog()
             report = _reporter(found, record, run_id, path)
             stamps: Stamps = []
-            status = folder.stat(JOURNAL)
+            status = None if folder.stat(OWN) is None else folder.stat(JOURNAL)
             if status is not None:
                 stamps.append((JOURNAL, stamp_of(status)))
             contents = read_contents(folder, _called(run_id), pending, stamps, report)

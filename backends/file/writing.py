@@ -13,7 +13,15 @@ from typing import Generic
 
 from holdall.backends.file.files import Folder
 from holdall.backends.file.journal import Changes, Journal
-from holdall.backends.file.keyed import append_lines, ignore_problems, own_path, put_value, read_one, read_own
+from holdall.backends.file.keyed import (
+    append_lines,
+    ignore_problems,
+    own_path,
+    put_new_values,
+    put_value,
+    read_one,
+    read_own,
+)
 from holdall.backends.file.layout import ARTIFACTS, INPUTS, META, METRICS, NEW, OUTPUTS, OWN, PARAMS, TAGS
 from holdall.backends.file.meta import Fields, dump_meta
 from holdall.backends.file.metric_lines import LineFormat, P, without_torn_line
@@ -108,7 +116,7 @@ class FolderWriter(Generic[P]):
             self._require_writable(changes)
             sizes = {key: self._sizes.get(key, 0) for key in changes.metrics}
             self._journal.begin(replace(changes, sizes=sizes))
-            self._write(changes)
+            self._write(changes, noted=True)
             self._journal.done()
 
     def _require_writable(self, changes: Changes) -> None:
@@ -201,11 +209,11 @@ class FolderWriter(Generic[P]):
                 if len(whole) < len(data):
                     self._folder.cut(path, len(whole))
 
-    def _write(self, changes: Changes) -> None:
+    def _write(self, changes: Changes, *, noted: bool = False) -> None:
         for key, lines in changes.metrics.items():
             self._append(key, lines)
         for kind, values in ((PARAMS, changes.params), (TAGS, changes.tags)):
-            for key, value in values.items():
+            for key, value in (put_new_values(self._folder, kind, values) if noted and values else values).items():
                 put_value(self._folder, kind, key, value.encode("utf-8"), self._spare)
         for folder, links in ((INPUTS, changes.inputs), (OUTPUTS, changes.outputs)):
             for name, fields in links.items():

@@ -1,4 +1,4 @@
-"""Small folders in MLflow's layout for tests: built, aged, looked at byte by byte, and read as a user without rights."""
+"""Small folders in MLflow's layout for tests: built, aged, looked at byte by byte, read as a user without rights."""
 
 from __future__ import annotations
 
@@ -187,9 +187,10 @@ def torn_files(root: Path) -> list[str]:
         fields: object = yaml.safe_load(path.read_bytes())
         if not isinstance(fields, dict) or not fields:
             wrong.append(f"{path}: no fields")
-    for path in root.glob("**/.holdall/journal"):
-        if path.read_bytes()[-2:] not in (b"=\n", b".\n", b""):
-            wrong.append(f"{path}: something is pending")
+    journals = [
+        path for path in root.glob("**/.holdall/journal") if path.read_bytes()[-2:] not in (b"=\n", b".\n", b"")
+    ]
+    wrong += [f"{path}: something is pending" for path in journals]
     return wrong
 
 

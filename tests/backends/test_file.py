@@ -1,4 +1,7 @@
-"""Folders pass the conformance suite: by path, by `file://`; raw access reads and writes the files themselves."""
+"""Folders pass the conformance suite: by path, by `file://`, however they are searched, and whoever made them.
+
+Raw access reads and writes the files themselves.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,14 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.interop.folders import unpack
+from tests.interop.snapshot import FIXTURES
 
+from holdall.backends.file import FileBackendStore
+from holdall.backends.file.watch import Watch, WatchLost
 from holdall.conformance_tests import BackendStoreSuite, RawAccess, UriHarness
-from holdall.stores import Metric
+from holdall.stores import BackendStore, Metric, Run, StoreURI
+from holdall.stores.queries import RunQuery
 
 
 class FolderRawAccess(RawAccess):
@@ -87,7 +95,83 @@ class TestFolderByPath(BackendStoreSuite):
         return FolderHarness("{tmp}/mlruns", tmp_path)
 
 
+@pytest.mark.exhaustive
 class TestFolderByUri(BackendStoreSuite):
     @pytest.fixture
     def harness(self, tmp_path: Path) -> UriHarness:
         return FolderHarness("file://{tmp}/mlruns", tmp_path, "{tmp}/artifacts")
+
+
+class UnindexedHarness(FolderHarness):
+    """A folder that is searched by reading everything."""
+
+    def open(self, *, read_only: bool = False, create: bool = True) -> BackendStore:
+        assert self.uri is not None
+        return FileBackendStore(StoreURI.parse(self.uri), read_only=read_only, create=create, use_index=False)
+
+
+@pytest.mark.exhaustive
+class TestFolderWithoutIndex(BackendStoreSuite):
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> UriHarness:
+        return UnindexedHarness("{tmp}/mlruns", tmp_path)
+
+
+@pytest.mark.exhaustive
+class TestFolderWithoutWatch(BackendStoreSuite):
+    @pytest.fixture
+    def harness(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UriHarness:
+        def refuse(self: object) -> None:
+            raise WatchLost("the system offers no inotify")
+
+        monkeypatch.setattr(Watch, "__init__", refuse)
+        return FolderHarness("{tmp}/mlruns", tmp_path)
+
+
+class ForgetfulStore(FileBackendStore):
+    """Each search finds an index that nobody has kept up to date since the one before."""
+
+    def _search_runs(self, query: RunQuery) -> list[Run]:
+        with self._index_lock:
+            if self._index is not None:
+                self._index.close()
+                self._index = None
+        return super()._search_runs(query)
+
+
+class ForgetfulHarness(FolderHarness):
+    """A folder with an index that is stale before every search."""
+
+    def open(self, *, read_only: bool = False, create: bool = True) -> BackendStore:
+        assert self.uri is not None
+        return ForgetfulStore(StoreURI.parse(self.uri), read_only=read_only, create=create)
+
+
+@pytest.mark.exhaustive
+class TestFolderWithStaleIndex(BackendStoreSuite):
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> UriHarness:
+        return ForgetfulHarness("{tmp}/mlruns", tmp_path)
+
+
+class MlflowHarness(FolderHarness):
+    """A folder that MLflow has made and filled."""
+
+    def __init__(self, template: str, folder: Path, fixture: str) -> None:
+        unpack(FIXTURES / fixture, folder / "mlruns")
+        super().__init__(template, folder)
+        self.isolated = False
+
+
+@pytest.mark.exhaustive
+class TestFolderByMlflow2(BackendStoreSuite):
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> UriHarness:
+        return MlflowHarness("{tmp}/mlruns", tmp_path, "mlflow-2.22.5.mlruns.tar")
+
+
+@pytest.mark.exhaustive
+class TestFolderByMlflow3(BackendStoreSuite):
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> UriHarness:
+        return MlflowHarness("{tmp}/mlruns", tmp_path, "mlflow-3.17.2.mlruns.tar")

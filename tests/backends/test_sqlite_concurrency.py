@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.backends import stress
+from tests.backends.places import SqlitePlace
 
 from holdall.stores import BackendStore, Metric, Param, RunTag, open_backend_store
 from holdall.stores.errors import AlreadyExists, TemporarilyUnavailable
@@ -18,17 +19,17 @@ from holdall.stores.errors import AlreadyExists, TemporarilyUnavailable
 
 def test_open_new_file_by_many_processes_gives_all_one_store_and_one_experiment(tmp_path: Path) -> None:
     trials = stress.scale().cold_starts
-    outcome = stress.cold_start(tmp_path, trials)
+    outcome = stress.cold_start(SqlitePlace, tmp_path, trials)
     print(outcome.figures)  # noqa: T201
     assert outcome.problems == []
     assert outcome.figures["succeeded"] == outcome.figures["processes"] == 8 * trials
 
 
 def test_log_by_processes_and_threads_while_others_read_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    outcome = stress.load(tmp_path, stress.scale().rounds)
+    outcome = stress.load(SqlitePlace, tmp_path, stress.scale().rounds["sqlite"])
     print(outcome.figures)  # noqa: T201
     assert outcome.problems == []
-    assert outcome.figures["write calls"] == 4 * 8 * 6 * stress.scale().rounds
+    assert outcome.figures["write calls"] == 4 * 8 * 6 * stress.scale().rounds["sqlite"]
     assert outcome.figures["reads meanwhile"] > 0
 
 

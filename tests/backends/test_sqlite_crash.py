@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.backends import stress
+from tests.backends.places import SqlitePlace
 
 
 def test_kill_writer_at_random_moments_keeps_every_acknowledged_call(tmp_path: Path) -> None:
     kills = stress.scale().kills
-    outcome = stress.crash(tmp_path, kills)
+    outcome = stress.crash(SqlitePlace, tmp_path, kills)
     print(outcome.figures)  # noqa: T201
     assert outcome.problems == []
     assert outcome.figures["kills"] == kills

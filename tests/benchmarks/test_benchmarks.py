@@ -158,14 +158,15 @@ def test_run_program_writes_json_and_markdown(tmp_path: Path, capsys: pytest.Cap
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_run_program_on_files_leaves_out_the_raw_driver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    markdown_file = tmp_path / "out.md"
-    arguments = ["--store", "file", "--sides", "holdall", "--only", "first_top_runs", "--runs", "20", "--points", "5"]
-    outputs = ["--markdown", str(markdown_file), "--work-dir", str(tmp_path / "work"), "--rounds", "1"]
+def test_run_program_on_files_measures_what_is_measured_by_default(tmp_path: Path) -> None:
+    json_file, markdown_file = tmp_path / "out.json", tmp_path / "out.md"
+    arguments = ["--store", "file", "--sides", "holdall", "--runs", "20", "--points", "5", "--rounds", "1"]
+    outputs = ["--json", str(json_file), "--markdown", str(markdown_file), "--work-dir", str(tmp_path / "work")]
     assert program.main([*arguments, *outputs]) == 0
+    found = json.loads(json_file.read_text(encoding="utf-8"))
+    assert [item["name"] for item in found["operations"]] == [name for name in FILE.operations if name != "scan_pages"]
     heading = markdown_file.read_text(encoding="utf-8").splitlines()[0]
     assert heading == "| operation | holdall | MLflow | × MLflow | promised | kept |"
-    assert "first contact" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
