@@ -14,9 +14,8 @@ from typing import Generic, TypeVar
 from holdall.backends.file.keyed import Reporter
 from holdall.backends.file.layout import METRICS
 from holdall.stores.entities import LoggedModelMetric, Metric
-from holdall.stores.points import history_key, latest_key
+from holdall.stores.points import latest_key
 from holdall.stores.problems import ProblemKind
-from holdall.stores.search.ast import SortKey
 
 __all__ = [
     "RUN_LINES",
@@ -32,7 +31,7 @@ __all__ = [
 P = TypeVar("P", Metric, LoggedModelMetric)
 """The points of runs, or those of logged models."""
 
-_INT64 = range(-(2**63), 2**63)
+_LEAST, _GREATEST = -(2**63), 2**63 - 1
 _NOT_A_POINT = (0, 1, 4)
 """Numbers of fields that no line has: 2 are a point without a step, 3 the usual one, 5 and more name a dataset too."""
 
@@ -71,19 +70,13 @@ class LineFormat(Generic[P]):
             report(ProblemKind.MALFORMED, f"{METRICS}/{key}", "is empty: the metric has no points")
         if not lines[-1]:
             lines.pop()
+        parse = self.parse
         for number, line in enumerate(lines, start=1):
-            point = self.point(key, line, number, report)
-            if point is not None:
-                yield point
-
-    def point(self, key: str, line: bytes, number: int, report: Reporter) -> P | None:
-        """The point of a line; None, and a report, if it is none."""
-        try:
-            return self.parse(key, line)
-        except ValueError:
-            message = f"line {number} is not a metric point, and does not count"
-            report(ProblemKind.MALFORMED, f"{METRICS}/{key}", message)
-            return None
+            try:
+                yield parse(key, line)
+            except ValueError:
+                message = f"line {number} is not a metric point, and does not count"
+                report(ProblemKind.MALFORMED, f"{METRICS}/{key}", message)
 
     def read(self, key: str, data: bytes, report: Reporter) -> MetricFile[P]:
         """All points of a file."""
@@ -102,9 +95,9 @@ def parse_numbers(fields: Sequence[bytes]) -> tuple[int, float, int]:
         ValueError: They are no numbers, or out of range.
     """
     timestamp, step = int(fields[0]), int(fields[2]) if len(fields) > 2 else 0
-    if timestamp not in _INT64 or step not in _INT64:
-        raise ValueError
-    return timestamp, float(fields[1]), step
+    if _LEAST <= timestamp <= _GREATEST and _LEAST <= step <= _GREATEST:
+        return timestamp, float(fields[1]), step
+    raise ValueError
 
 
 def without_torn_line(data: bytes, pending: Sequence[str], size: int) -> bytes:
@@ -134,8 +127,10 @@ def _parse(key: str, line: bytes) -> Metric:
     return Metric(key, value, timestamp, step)
 
 
-def _identity(point: Metric) -> SortKey:
-    return history_key(point)
+def _identity(point: Metric) -> tuple[int, int, float, int]:
+    """The parts of its `history_key`, which sort as that does; a history has very many of them."""
+    value = point.value
+    return (point.timestamp, point.step, value, 0) if value == value else (point.timestamp, point.step, 0.0, 1)
 
 
 RUN_LINES: LineFormat[Metric] = LineFormat(_format, _parse, _identity)
@@ -149,8 +144,6 @@ def read_points(key: str, data: bytes, report: Reporter) -> MetricFile[Metric]:
 
 def read_latest(key: str, data: bytes, report: Reporter) -> Metric | None:
     """The latest point of a file of a run, by step, timestamp, value; of equal ones the first."""
-    if data.count(b"\n") == 1 and data.endswith(b"\n"):  # the usual file of a finished run
-        return RUN_LINES.point(key, data[:-1], 1, report)
     latest: Metric | None = None
     for point in RUN_LINES.points(key, data, report):
         if (

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from holdall.backends.file.files import Folder, stamp_of
 from holdall.backends.file.journal import Changes, view
@@ -170,13 +170,13 @@ def read_contents(folder: Folder, what: str, pending: Changes | None, stamps: St
     return contents
 
 
-def merge_points(key: str, files: list[bytes], pending: Changes | None, report: Reporter) -> list[Metric]:
-    """All points of a metric, each once, from its files and what is pending."""
+def merge_points(key: str, files: list[bytes], pending: Changes | None, report: Reporter) -> dict[Any, Metric]:
+    """All points of a metric, each once, from its files and what is pending, by the parts of their `history_key`."""
     if pending is not None and key in pending.metrics:
         lines = pending.metrics[key]
         whole = [without_torn_line(data, lines, pending.sizes.get(key, 0)) for data in files]
         files = [*whole, "".join(f"{line}\n" for line in lines).encode()]
-    points: dict[object, Metric] = {}
+    points: dict[Any, Metric] = {}
     for data in files:
         held = read_points(key, data, report)
         if held.repeated:
@@ -185,9 +185,8 @@ def merge_points(key: str, files: list[bytes], pending: Changes | None, report: 
                 f"{METRICS}/{key}",
                 f"has {held.repeated} points more than once; each counts once",
             )
-        for place, point in held.points.items():
-            points.setdefault(place, point)
-    return list(points.values())
+        points = held.points | points
+    return points
 
 
 def _put_over(contents: Contents, pending: Changes) -> None:
@@ -196,7 +195,7 @@ def _put_over(contents: Contents, pending: Changes) -> None:
     contents.tags.update(pending.tags)
     for key in pending.metrics:
         known = contents.metrics.get(key)
-        points = [*([] if known is None else [known]), *merge_points(key, [], pending, ignore_problems)]
+        points = [*([] if known is None else [known]), *merge_points(key, [], pending, ignore_problems).values()]
         if points:
             contents.metrics[key] = max(points, key=latest_key)
 

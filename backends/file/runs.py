@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from holdall.backends.file.codec import (
     DELETED_TIME,
@@ -44,7 +44,6 @@ from holdall.backends.file.tree import Tree
 from holdall.backends.file.writing import FolderWriter, Tails, ensure_run_folders, fill_folder
 from holdall.stores.entities import DatasetInput, LifecycleStage, Metric, Param, Run, RunData, RunInfo, RunStatus
 from holdall.stores.names import RUN_NAME_TAG
-from holdall.stores.points import history_key
 from holdall.stores.problems import Problem, ProblemKind
 from holdall.stores.queries import HistoryQuery
 from holdall.stores.rules import (
@@ -211,7 +210,7 @@ class Runs:
                 return None
             folder, place = found.folder, f"{found.path}/{query.run_id}"
 
-            def read(pending: Changes | None) -> tuple[list[Metric], list[Problem]]:
+            def read(pending: Changes | None) -> tuple[dict[Any, Metric], list[Problem]]:
                 seen = ProblemLog()
                 report = seen.reporter(place, found.experiment_id, query.run_id)
                 files = read_one(folder, METRICS, query.key, report)
@@ -220,10 +219,9 @@ class Runs:
             points, problems = consistently(folder, read, self._locked_reader(found.experiment, query.run_id))
         for problem in problems:
             self._log.add(problem)
-        if query.after is not None:
-            points = [point for point in points if history_key(point) > query.after]
-        points.sort(key=history_key)
-        return points[: query.limit]
+        after = None if query.after is None else tuple(value for _, value in query.after)
+        places = sorted(place for place in points if after is None or place > after)
+        return [points[place] for place in places[: query.limit]]
 
     # Creating
 
