@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -27,3 +28,13 @@ def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv("HOLDALL_PEERS_DIR", str(peers.peers_dir()))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def levels_of_loggers() -> Iterator[None]:
+    """Give loggers the levels back that they had: `holdall --debug` lowers them for its process."""
+    loggers = [logging.getLogger(), logging.getLogger("holdall")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)

@@ -28,16 +28,17 @@ from holdall.backends.file.files import Folder
 from holdall.backends.file.index_place import NoIndex, index_files, index_places, is_temporary, remove_index
 from holdall.backends.file.index_rows import (
     Entry,
+    boot_of,
     collector_paused,
     create_tables,
     delete_runs,
-    has_tables,
     runs_of,
     write_runs,
 )
 from holdall.backends.file.journal import JOURNAL
 from holdall.backends.file.keyed import Stamps
 from holdall.backends.file.layout import DATASETS, INPUTS, METRICS, OUTPUTS, OWN, PARAMS, TAGS, is_run_name
+from holdall.backends.file.locks import boot_id
 from holdall.backends.file.runs import Runs
 from holdall.backends.file.tree import Tree
 from holdall.backends.file.watch import Watch, WatchLost, is_local_disk
@@ -167,8 +168,12 @@ class RunIndex:
                 continue
             try:
                 database = open_database(self._path)
-                if not database.read(has_tables):
-                    database.write(create_tables)
+                if (kept_since := database.read(boot_of)) is None:
+                    database.write(partial(create_tables, boot_id()))
+                elif kept_since != boot_id():  # it was not flushed to the disk before the machine went down
+                    database.close()
+                    remove_index(self._path)
+                    continue
             except HoldallError as error:
                 self._give_up(error)
                 continue

@@ -20,7 +20,7 @@ class NoIndex(Exception):
     """No place takes an index."""
 
 
-VERSION = 3
+VERSION = 4
 """Of the index's tables; another version is another file."""
 
 _NAME = f"{INDEX_PREFIX}-{VERSION}.db"

@@ -33,7 +33,7 @@ from holdall.stores.entities import (
     RunOutputs,
 )
 
-__all__ = ["collector_paused", "create_tables", "delete_runs", "has_tables", "runs_of", "write_runs"]
+__all__ = ["boot_of", "collector_paused", "create_tables", "delete_runs", "runs_of", "write_runs"]
 
 _SEARCHED = (runs, params, tags, latest_metrics, datasets, inputs, input_tags)
 _INFO = "experiment, name, user_id, status, start_time, end_time, stage, artifact_uri"
@@ -42,6 +42,7 @@ _INFO = "experiment, name, user_id, status, start_time, end_time, stage, artifac
 _OWN = (
     f"CREATE TABLE entries (run_id TEXT PRIMARY KEY, {_INFO}, data, signature)",
     "CREATE INDEX entries_by_experiment ON entries (experiment, run_id, signature)",
+    "CREATE TABLE origin (boot TEXT NOT NULL)",
     "CREATE TABLE experiments (number INTEGER PRIMARY KEY, experiment TEXT NOT NULL UNIQUE, facts TEXT NOT NULL)",
 )
 _OF_RUNS = (
@@ -60,14 +61,16 @@ Entry = tuple[Run, bytes | None]
 """A run and the signature of its files; None if they may have changed since without a trace."""
 
 
-def has_tables(session: Session) -> bool:
-    """Whether the database is an index already."""
-    return bool(session.text("SELECT 1 FROM sqlite_master WHERE name = 'entries'"))
+def boot_of(session: Session) -> str | None:
+    """The start of the machine since which an index is kept; None if the database is no index yet."""
+    if not session.text("SELECT 1 FROM sqlite_master WHERE name = 'origin'"):
+        return None
+    return str(session.text("SELECT boot FROM origin")[0][0])
 
 
-def create_tables(session: Session) -> None:
+def create_tables(boot: str, session: Session) -> None:
     """Make a new database an index, unless another process has done so meanwhile."""
-    if has_tables(session):
+    if boot_of(session) is not None:
         return
     dialect = session.dialect.sqlalchemy
     for table in _SEARCHED:
@@ -76,6 +79,7 @@ def create_tables(session: Session) -> None:
             session.text(str(CreateIndex(index).compile(dialect=dialect)))
     for statement in _OWN:
         session.text(statement)
+    session.text("INSERT INTO origin VALUES (?)", (boot,))
 
 
 def delete_runs(session: Session, run_ids: Iterable[str]) -> None:

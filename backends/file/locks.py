@@ -27,7 +27,7 @@ from typing import TypeVar
 from holdall.backends.file.files import Folder
 from holdall.stores.errors import TemporarilyUnavailable
 
-__all__ = ["ABANDONED_SECONDS", "IDENTITY_PREFIX", "Locks", "Owner"]
+__all__ = ["ABANDONED_SECONDS", "IDENTITY_PREFIX", "Locks", "Owner", "boot_id"]
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class Owner:
     def here(cls) -> Owner:
         """This process."""
         pid = os.getpid()
-        return cls(socket.gethostname(), _boot(), _pid_space(), pid, _started(pid))
+        return cls(socket.gethostname(), boot_id(), _pid_space(), pid, _started(pid))
 
     def is_near(self) -> bool:
         """Whether this process can tell if that one lives: same machine, and same space of process ids if it is up."""
@@ -71,7 +71,7 @@ class Owner:
 
     def is_dead(self) -> bool:
         """Whether a process that is near has ended."""
-        return self.is_near() and (self.boot != _boot() or _started(self.pid) != self.started)
+        return self.is_near() and (self.boot != boot_id() or _started(self.pid) != self.started)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -297,7 +297,8 @@ def _is_gone(holder: Owner | None, unchanged: float) -> bool:
     return unchanged > ABANDONED_SECONDS
 
 
-def _boot() -> str:
+def boot_id() -> str:
+    """Which start of the machine this is; '' where the system does not tell."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:

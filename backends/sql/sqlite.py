@@ -392,12 +392,16 @@ class SqliteDatabase(Database):
 
 
 def open_database(path: str) -> SqliteDatabase:
-    """A database file with the store's usual settings, created if it is missing; what is in it is the caller's.
+    """A database file for what can be made again, created if it is missing; what is in it is the caller's.
+
+    It never waits for the disk: what it holds is worth nothing after the machine has crashed.
 
     Raises:
         HoldallError: The file cannot be opened, or is no database.
     """
-    database = SqliteDatabase(path, _Options(StoreURI("sqlite", path=path)), read_only=False)
+    database = SqliteDatabase(
+        path, _Options(StoreURI("sqlite", path=path, query=(("synchronous", "off"),))), read_only=False
+    )
     try:
         database.use_journal()
     except sqlite3.Error as error:
