@@ -230,3 +230,19 @@ def test_search_by_many_stores_at_once_on_a_new_index_is_right(grove: Grove) -> 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     assert index.RunIndex.__doc__
+
+
+def test_open_index_kept_before_the_machine_was_started_makes_it_anew(tmp_path: Path) -> None:
+    """It is never flushed to the disk, so what a crash of the machine has left of it is not to be trusted."""
+    root = tmp_path / "m"
+    with open_backend_store(root) as store:
+        run_id = store.create_run("0").info.run_id
+        assert len(store.search_runs(["0"])) == 1
+    [index] = root.glob(".holdall-index-*.db")
+    with closing(sqlite3.connect(index)) as connection, connection:
+        connection.execute("UPDATE origin SET boot = 'another'")
+        connection.execute("CREATE TABLE of_before (x)")
+    with open_backend_store(root) as store:
+        assert [run.info.run_id for run in store.search_runs(["0"])] == [run_id]
+    with closing(sqlite3.connect(index)) as connection:
+        assert connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'of_before'").fetchall() == []
