@@ -70,11 +70,25 @@ class InputTests(BackendSuite):
         """
         elsewhere = store.create_run(store.create_experiment(f"inputs-{run}")).info.run_id
         moved = DatasetInput(Dataset("digits", "abc123", "s3", "s3://elsewhere"))
-        newer = DatasetInput(Dataset("digits", "ABC123", "code", "2"))
+        newer = DatasetInput(Dataset("digits", "abc124", "code", "2"))
         store.log_inputs(run, [DIGITS, newer])
         store.log_inputs(elsewhere, [moved])
         assert _inputs(store, run) == {DIGITS, newer}
         assert _inputs(store, elsewhere) == {moved}
+
+    @requires("datasets", "exact_names")
+    def test_log_inputs_with_similar_names_and_digests_keeps_them_apart(self, store: BackendStore, run: str) -> None:
+        """Names and digests compare by code point.
+
+        Usual cause of failure: a collation.
+        """
+        similar = {
+            DIGITS,
+            DatasetInput(Dataset("digits", "ABC123", "code", "2")),
+            DatasetInput(Dataset("Digits", "abc123", "code", "3")),
+        }
+        store.log_inputs(run, sorted(similar, key=lambda item: item.dataset.source))
+        assert _inputs(store, run) == similar
 
     @requires("datasets")
     @pytest.mark.parametrize("text", HOSTILE_TEXTS)

@@ -320,11 +320,12 @@ class ExperimentSearchTests(BackendSuite):
         Usual cause of failure: a collation that ignores case.
         """
         salt = unique("s")
-        names = [f"{salt} One", f"{salt} one", f"{salt} two ", f"{salt} Zwö"]
+        names = [f"{salt} One", f"{salt} only", f"{salt} two ", f"{salt} Zwö"]
         for name in names:
             store.create_experiment(name)
         for clause, expected in {
-            f"name = '{salt} one'": names[1:2],
+            f"name = '{salt} one'": [],
+            f"name = '{salt} only'": names[1:2],
             f"name LIKE '{salt} o%'": names[1:2],
             f"name ILIKE '{salt} O%'": names[:2],
             f"attribute.name ILIKE '{salt} zWÖ'": names[3:],
@@ -332,6 +333,23 @@ class ExperimentSearchTests(BackendSuite):
             f"name LIKE '{salt}%' AND name != '{salt} One'": names[1:],
         }.items():
             assert [found.name for found in self.find(store, clause, ["name"])] == sorted(expected)
+
+    @requires("exact_names")
+    def test_search_experiments_by_name_among_similar_ones_finds_one(self, store: BackendStore) -> None:
+        """Of names that differ in case only, each is found by itself.
+
+        Usual cause of failure: a collation that ignores case.
+        """
+        salt = unique("s")
+        for name in (f"{salt} One", f"{salt} one"):
+            store.create_experiment(name)
+        for clause, expected in {
+            "= '{} one'": ["one"],
+            "!= '{} one'": ["One"],
+            "ILIKE '{} ONE'": ["One", "one"],
+        }.items():
+            text = f"name LIKE '{salt}%' AND name {clause.format(salt)}"
+            assert [found.name for found in self.find(store, text, ["name"])] == [f"{salt} {name}" for name in expected]
 
     def test_search_experiments_by_tag_finds_what_it_means(self, store: BackendStore) -> None:
         """A missing tag matches nothing but IS NULL; the empty text is not missing.

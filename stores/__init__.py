@@ -48,6 +48,7 @@ from holdall.stores.errors import (
     ReadOnly,
     StoreClosed,
     TemporarilyUnavailable,
+    Unauthenticated,
     Unsupported,
     UnsupportedScheme,
 )
@@ -113,6 +114,7 @@ __all__ = [
     "StoreURI",
     "TemporarilyUnavailable",
     "TransferProgress",
+    "Unauthenticated",
     "Unsupported",
     "UnsupportedScheme",
     "ViewType",

@@ -21,6 +21,8 @@ class Capabilities:
         crash_safe: What was acknowledged survives `kill -9` of the writer.
         concurrent_creation: N processes may open the same new store at once.
         negative_zero: −0.0 keeps its sign.
+        exact_names: Names that differ only in what collations ignore (letter case, accents, trailing blanks) may stand
+            side by side. Names are found exactly in any case.
         datasets: `log_inputs` is supported.
         logged_models: The store is a `LoggedModelStore` too.
         restores_by_cause: `restore_experiment` leaves runs alone that were deleted by hand before the experiment was.
@@ -33,6 +35,7 @@ class Capabilities:
     crash_safe: bool = True
     concurrent_creation: bool = True
     negative_zero: bool = True
+    exact_names: bool = True
     datasets: bool = True
     logged_models: bool = False
     restores_by_cause: bool = True

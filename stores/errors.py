@@ -9,6 +9,7 @@ REST API's codes. Classes double as the built-in exception a Python user would r
      ├─ NotFound (LookupError)                  the thing named does not exist
      ├─ AlreadyExists                           the name is taken
      ├─ ReadOnly (PermissionError)              a write through a store opened read-only
+     ├─ Unauthenticated (PermissionError)       the store's server does not accept who asks
      ├─ Unsupported (NotImplementedError)       the store cannot do this, and says so
      ├─ MissingExtra (ImportError)              an optional dependency is not installed
      ├─ StoreClosed                             a call after `close()`
@@ -31,6 +32,7 @@ __all__ = [
     "ReadOnly",
     "StoreClosed",
     "TemporarilyUnavailable",
+    "Unauthenticated",
     "Unsupported",
     "UnsupportedScheme",
 ]
@@ -110,6 +112,12 @@ class ReadOnly(HoldallError, PermissionError):
     """A write was asked of a store that was opened read-only."""
 
     error_code = "PERMISSION_DENIED"
+
+
+class Unauthenticated(HoldallError, PermissionError):
+    """The user, password or token is not accepted, or none could be had."""
+
+    error_code = "UNAUTHENTICATED"
 
 
 class Unsupported(HoldallError, NotImplementedError):

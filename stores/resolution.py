@@ -55,7 +55,10 @@ _BACKENDS = _Kind(
     "holdall.backend_stores",
     {
         "file": _Entry("holdall.backends.file:FileBackendStore"),
+        "mariadb": _Entry("holdall.backends.sql.mysql:MysqlBackendStore", "mysql", ("pymysql",)),
         "memory": _Entry("holdall.backends.memory:MemoryBackendStore"),
+        "mysql": _Entry("holdall.backends.sql.mysql:MysqlBackendStore", "mysql", ("pymysql",)),
+        "postgresql": _Entry("holdall.backends.sql.postgresql:PostgresqlBackendStore", "postgres", ("psycopg",)),
         "sqlite": _Entry("holdall.backends.sql.sqlite:SqliteBackendStore"),
     },
 )

@@ -15,6 +15,7 @@ __all__ = [
     "check_params",
     "experiment_exists",
     "experiment_not_found",
+    "indistinct",
     "model_artifact_location",
     "model_not_found",
     "require_active_experiment",
@@ -53,6 +54,14 @@ def model_not_found(model_id: str) -> NotFound:
 def tag_not_found(key: str, owner: str) -> NotFound:
     """A tag to delete is not there; `owner` is for example `run 'abc'`."""
     return NotFound(f"No tag with name {key!r} in {owner}.")
+
+
+def indistinct(what: str, key: str) -> InvalidParameterValue:
+    """The store cannot keep a name beside another of the run's `what`."""
+    return InvalidParameterValue(
+        f"This store does not tell {key!r} from another of the run's {what}, which differs in letter case, accents or "
+        "trailing blanks only; choose another name. Nothing was written."
+    )
 
 
 def require_experiment(experiment: Experiment | None, experiment_id: str, stage: LifecycleStage) -> Experiment:

@@ -42,9 +42,8 @@ from holdall.backends.file.locks import boot_id
 from holdall.backends.file.runs import Runs
 from holdall.backends.file.tree import Tree
 from holdall.backends.file.watch import Watch, WatchLost, is_local_disk
-from holdall.backends.sql.database import Session
 from holdall.backends.sql.search import search_run_ids
-from holdall.backends.sql.sqlite import SqliteDatabase, open_database
+from holdall.backends.sql.sqlite import SqliteDatabase, SqliteSession, open_database
 from holdall.stores.entities import Run
 from holdall.stores.errors import HoldallError
 from holdall.stores.queries import RunQuery
@@ -333,7 +332,7 @@ class RunIndex:
                 database.write(partial(self._read_again, folder, path, record, known, changed))
 
     def _take_stock(
-        self, folder: Folder, experiment_id: str, number: int, facts: str, session: Session
+        self, folder: Folder, experiment_id: str, number: int, facts: str, session: SqliteSession
     ) -> dict[str, bytes | None]:
         """The runs there are, with the signatures that can be trusted; what is indexed of others is removed.
 
@@ -362,7 +361,7 @@ class RunIndex:
         record: ExperimentRecord,
         known: _Known,
         run_ids: Sequence[str],
-        session: Session,
+        session: SqliteSession,
     ) -> None:
         with collector_paused():
             entries = list(self._entries(folder, path, record, known, run_ids))
@@ -388,13 +387,13 @@ def _sign(stamps: Stamps) -> bytes | None:
     return hashlib.blake2b(marshal.dumps(sorted(stamps), _MARSHAL), digest_size=16).digest()
 
 
-def _number(session: Session, experiment_id: str) -> int:
+def _number(session: SqliteSession, experiment_id: str) -> int:
     session.text("INSERT OR IGNORE INTO experiments (experiment, facts) VALUES (?, '')", (experiment_id,))
     [(number,)] = session.text("SELECT number FROM experiments WHERE experiment = ?", (experiment_id,))
     return int(number)
 
 
-def _set_facts(session: Session, number: int, facts: str) -> None:
+def _set_facts(session: SqliteSession, number: int, facts: str) -> None:
     """Note what the runs depend on; where that has changed, none of them is trusted."""
     [(known,)] = session.text("SELECT facts FROM experiments WHERE number = ?", (number,))
     if known != facts:

@@ -17,9 +17,9 @@ from typing import Any
 
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from holdall.backends.sql.database import Session
 from holdall.backends.sql.metrics import stored_value
 from holdall.backends.sql.schema import datasets, input_tags, inputs, latest_metrics, params, runs, tags
+from holdall.backends.sql.sqlite import SqliteSession
 from holdall.stores.entities import (
     Dataset,
     DatasetInput,
@@ -61,14 +61,14 @@ Entry = tuple[Run, bytes | None]
 """A run and the signature of its files; None if they may have changed since without a trace."""
 
 
-def boot_of(session: Session) -> str | None:
+def boot_of(session: SqliteSession) -> str | None:
     """The start of the machine since which an index is kept; None if the database is no index yet."""
     if not session.text("SELECT 1 FROM sqlite_master WHERE name = 'origin'"):
         return None
     return str(session.text("SELECT boot FROM origin")[0][0])
 
 
-def create_tables(boot: str, session: Session) -> None:
+def create_tables(boot: str, session: SqliteSession) -> None:
     """Make a new database an index, unless another process has done so meanwhile."""
     if boot_of(session) is not None:
         return
@@ -82,7 +82,7 @@ def create_tables(boot: str, session: Session) -> None:
     session.text("INSERT INTO origin VALUES (?)", (boot,))
 
 
-def delete_runs(session: Session, run_ids: Iterable[str]) -> None:
+def delete_runs(session: SqliteSession, run_ids: Iterable[str]) -> None:
     """Remove all rows of runs, of those that have any."""
     wanted = json.dumps(list(run_ids))
     rows = session.text("SELECT run_id FROM entries WHERE run_id IN (SELECT value FROM json_each(?))", (wanted,))
@@ -94,7 +94,7 @@ def delete_runs(session: Session, run_ids: Iterable[str]) -> None:
         session.cursor.executemany("DELETE FROM input_tags WHERE input_uuid > ? AND input_uuid < ?", links)
 
 
-def write_runs(session: Session, number: int, entries: Sequence[Entry]) -> None:
+def write_runs(session: SqliteSession, number: int, entries: Sequence[Entry]) -> None:
     """Insert runs that have no rows.
 
     Args:
@@ -146,7 +146,7 @@ def _metric_rows(run: Run) -> Iterable[tuple[object, ...]]:
         yield run_id, key, step, timestamp, stored_value(value), math.isnan(value)
 
 
-def _write_inputs(session: Session, number: int, run: Run) -> None:
+def _write_inputs(session: SqliteSession, number: int, run: Run) -> None:
     run_id, execute = run.info.run_id, session.cursor.execute
     for place, used in enumerate(run.inputs.dataset_inputs):
         source, link = f"{number} {used.dataset.name}\n{used.dataset.digest}", f"{run_id} {place}"
@@ -161,13 +161,13 @@ def _write_inputs(session: Session, number: int, run: Run) -> None:
             execute("INSERT INTO input_tags VALUES (?,?,?)", (link, tag.key, tag.value))
 
 
-def runs_of(session: Session, run_ids: Sequence[str]) -> list[Run]:
+def runs_of(session: SqliteSession, run_ids: Sequence[str]) -> list[Run]:
     """The runs with these ids, in their order; those that are gone are left out."""
     with collector_paused():
         return _read_runs(session, run_ids)
 
 
-def _read_runs(session: Session, run_ids: Sequence[str]) -> list[Run]:
+def _read_runs(session: SqliteSession, run_ids: Sequence[str]) -> list[Run]:
     rows = session.text(
         f"SELECT data, run_id, {_INFO} FROM json_each(?) j JOIN entries ON run_id = j.value ORDER BY j.key",  # noqa: S608
         (json.dumps(run_ids),),

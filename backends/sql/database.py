@@ -1,17 +1,23 @@
-"""Transactions: functions that are given a `Session` and run as a whole or not at all."""
+"""Transactions: functions that are given a `Session` and run as a whole or not at all.
+
+A round trip to a server costs more than most statements do. So a session queues what it is asked and told, and sends
+all of it when the first answer is looked at; `commit` and `last` send the end of the transaction along. A database in
+this process answers at once.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+import sqlalchemy as sa
 from sqlalchemy.sql.elements import ClauseElement
 
 from holdall.backends.sql.dialect import SqlDialect
-from holdall.backends.sql.statements import Parameters, Statement, compile_once
+from holdall.backends.sql.statements import Bulk, Parameters, Statement, compile_once
 
-__all__ = ["Cursor", "Database", "Row", "Session"]
+__all__ = ["Answer", "Cursor", "Database", "Row", "Session", "by_key"]
 
 T = TypeVar("T")
 
@@ -33,60 +39,114 @@ class Cursor(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class Session:
+class Answer(ABC):
+    """What a statement gave, or will give when it is looked at."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def rows(self) -> Sequence[Row]:
+        """All rows of a query."""
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many rows the statement changed; 0 if it found what was to be written."""
+
+    @property
+    def first(self) -> Row | None:
+        """The first row of a query, or None."""
+        rows = self.rows
+        return rows[0] if rows else None
+
+    def each(self) -> Iterator[Row]:
+        """The rows of a query one by one; of many rows, none need outlive its use."""
+        return iter(self.rows)
+
+
+class Session(ABC):
     """An open transaction.
 
-    Args:
+    Attributes:
         dialect: Compiles the statements.
-        cursor: Runs them.
+        queues: Whether answers come later, so that a check before a write costs a round trip.
+        repeated: Whether the same work was committed before, perhaps: its acknowledgement was lost.
     """
 
-    __slots__ = ("cursor", "dialect")
+    __slots__ = ("dialect", "repeated")
 
-    def __init__(self, dialect: SqlDialect, cursor: Cursor) -> None:
+    queues = False
+
+    def __init__(self, dialect: SqlDialect) -> None:
         self.dialect = dialect
-        self.cursor = cursor
+        self.repeated = False
+
+    @abstractmethod
+    def ask_text(self, sql: str, parameters: Parameters = ()) -> Answer:
+        """Ask compiled text."""
+
+    @abstractmethod
+    def do_text(self, sql: str, parameters: Parameters = ()) -> Answer:
+        """Tell compiled text."""
+
+    @abstractmethod
+    def do_many(self, statement: Bulk, rows: Sequence[Sequence[object]], *values: object) -> Answer | None:
+        """Write rows, in their order, with the values that the statement takes besides; None if there are none."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Commit, in the round trip of what is queued: the work does nothing after it but look at answers."""
+
+    def last(self) -> None:  # noqa: B027 - a hint
+        """Say that nothing will be asked after what is queued."""
+
+    def recall(self, key: Hashable, find: Callable[[], T]) -> T:
+        """What `find` found not long ago; for what may be a little out of date."""
+        return find()
+
+    def ask(self, statement: Statement, *values: object) -> Answer:
+        """Ask a query."""
+        prepared = statement.on(self.dialect)
+        return self.ask_text(prepared.sql, values if prepared.bind is None else prepared.bind(values))
+
+    def do(self, statement: Statement, *values: object) -> Answer:
+        """Tell a statement that returns no rows."""
+        prepared = statement.on(self.dialect)
+        return self.do_text(prepared.sql, values if prepared.bind is None else prepared.bind(values))
+
+    def ask_search(self, query: ClauseElement) -> Answer:
+        """Ask a query that holds its values."""
+        return self.ask_text(*compile_once(query, self.dialect))
+
+    def insert_for_id(self, statement: Statement, *values: object) -> int | None:
+        """Insert a row; the id that the database made for it, or None if its key is taken."""
+        row = self.one(statement, *values)
+        return None if row is None else int(row[0])
+
+    def skip_used_ids(self, column: sa.Column[int]) -> None:  # noqa: B027 - few databases need it
+        """Make new ids of a column greater than those that are there."""
 
     def run(self, statement: Statement, *values: object) -> int:
         """Run a statement that returns no rows; how many it changed."""
-        self._execute(statement, values)
-        return self.cursor.rowcount
-
-    def run_many(self, statement: Statement, rows: Sequence[Sequence[object]]) -> int:
-        """Run a statement once for each row of values; how many rows it changed in all."""
-        prepared = statement.on(self.dialect)
-        self.cursor.executemany(prepared.sql, rows if prepared.bind is None else [prepared.bind(row) for row in rows])
-        return self.cursor.rowcount
+        return self.do(statement, *values).count
 
     def one(self, statement: Statement, *values: object) -> Row | None:
         """The first row of a query, or None."""
-        self._execute(statement, values)
-        row: Row | None = self.cursor.fetchone()
-        return row
+        return self.ask(statement, *values).first
 
-    def all(self, statement: Statement, *values: object) -> list[Row]:
+    def all(self, statement: Statement, *values: object) -> Sequence[Row]:
         """All rows of a query."""
-        self._execute(statement, values)
-        return self.cursor.fetchall()
+        return self.ask(statement, *values).rows
 
-    def each(self, statement: Statement, *values: object) -> Iterator[Row]:
-        """The rows of a query one by one, before the next statement: of many rows, none outlives its use."""
-        self._execute(statement, values)
-        return iter(self.cursor)
-
-    def _execute(self, statement: Statement, values: Sequence[object]) -> None:
-        prepared = statement.on(self.dialect)
-        self.cursor.execute(prepared.sql, values if prepared.bind is None else prepared.bind(values))
-
-    def search(self, query: ClauseElement) -> list[Row]:
-        """All rows of a query that holds its values."""
-        sql, parameters = compile_once(query, self.dialect)
-        return self.text(sql, parameters)
-
-    def text(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+    def text(self, sql: str, parameters: Parameters = ()) -> Sequence[Row]:
         """All rows of compiled text."""
-        self.cursor.execute(sql, parameters)
-        return self.cursor.fetchall()
+        return self.ask_text(sql, parameters).rows
+
+
+def by_key(values: Mapping[str, T] | Iterable[tuple[str, T]]) -> dict[str, T]:
+    """A dict in the order of its keys, whatever order they were read in."""
+    return dict(sorted(values.items() if isinstance(values, Mapping) else values))
 
 
 class Database(ABC):
@@ -110,7 +170,8 @@ class Database(ABC):
     def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` as one transaction, committed when it returns and rolled back when it raises.
 
-        It may be run again, so it must not have effects of its own.
+        It may be run again, also after it was committed without anybody learning of it: it must have no effects of its
+        own, and do nothing wrong the second time.
 
         Raises:
             HoldallError: What `work` raised, or what a driver's error means.
@@ -119,6 +180,14 @@ class Database(ABC):
     @abstractmethod
     def run(self, statement: Statement, *values: object) -> int:
         """Run one statement as a transaction of its own; how many rows it changed.
+
+        Raises:
+            HoldallError: What a driver's error means.
+        """
+
+    @abstractmethod
+    def need(self, table: sa.Table) -> None:
+        """Create one of holdall's own tables in a database that MLflow made, unless it is there.
 
         Raises:
             HoldallError: What a driver's error means.

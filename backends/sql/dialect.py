@@ -3,33 +3,85 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.dml import Insert
-from sqlalchemy.sql.selectable import FromClause
+from sqlalchemy.sql.selectable import FromClause, Join
 
 from holdall.stores.errors import HoldallError
+from holdall.stores.search.like import Folding
 
-__all__ = ["SqlDialect"]
+__all__ = ["OrderedJoin", "Rows", "SqlDialect", "fold_by_replacing", "is_newer"]
+
+
+class OrderedJoin(Join):
+    """A join whose left side is read first, whatever the planner thinks; each dialect compiles it as it can."""
+
+    inherit_cache = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows given as parameters.
+
+    Attributes:
+        source: What to select them from, with the columns in order.
+        names: The parameters.
+        bind: From rows to the values of the parameters.
+    """
+
+    source: FromClause
+    names: Sequence[str]
+    bind: Callable[[Sequence[Sequence[object]]], Sequence[object]]
+
+    @property
+    def columns(self) -> list[sa.ColumnElement[Any]]:
+        """The columns of a row."""
+        return list(self.source.c)
 
 
 class SqlDialect(ABC):
     """A database product, as far as statements and errors go.
 
     Attributes:
-        name: SQLAlchemy's name of the dialect.
+        key: Tells dialects apart that compile statements differently.
         sqlalchemy: Compiles constructs.
+        returns_ids: Whether an insertion can return the id that it made; else the driver is asked for it.
+        sorts_runs_of_equals: Whether an index on the leading key saves sorting all rows where more keys follow.
+        plans_by_statistics: Whether the planner is to choose how to find the best runs.
+        joins_planned: How many conditions on other tables the planner may turn into joins; with more, it takes longer
+            to plan a search than to look at its rows. None where it does not.
+        reads_in_key_order: Whether rows come in the order of the key if nothing else is asked.
+        keeps_negative_zero: Whether a number column keeps the sign of −0.0.
+        exact_text: Whether texts that differ are different for the database, so that its keys are exact.
     """
 
-    name: str
+    key: str
     sqlalchemy: Dialect
+    returns_ids: bool = True
+    sorts_runs_of_equals: bool = True
+    plans_by_statistics: bool = False
+    exact_text: bool = True
+    keeps_negative_zero: bool = True
+    reads_in_key_order: bool = True
+    joins_planned: int | None = None
+
+    @abstractmethod
+    def rows(self, columns: Sequence[sa.Column[Any]]) -> Rows | None:
+        """Rows of these columns' types, or None where a statement is better run for each row."""
 
     @abstractmethod
     def insert_or_ignore(
-        self, table: sa.Table, columns: Sequence[str], *, when: sa.ColumnElement[bool] | None = None
+        self,
+        table: sa.Table,
+        columns: Sequence[str],
+        *,
+        when: sa.ColumnElement[bool] | None = None,
+        rows: Rows | None = None,
     ) -> Insert:
         """Insert a row unless one with its key is there.
 
@@ -37,6 +89,7 @@ class SqlDialect(ABC):
             table: The table.
             columns: Columns given, as parameters of the same names.
             when: Insert only if this holds.
+            rows: Insert these rows of the columns instead.
         """
 
     @abstractmethod
@@ -48,6 +101,7 @@ class SqlDialect(ABC):
         *,
         newer_by: Sequence[str] = (),
         when: sa.ColumnElement[bool] | None = None,
+        rows: Rows | None = None,
     ) -> Insert:
         """Insert a row, or overwrite the one with its key.
 
@@ -57,6 +111,7 @@ class SqlDialect(ABC):
             key: Those that identify the row.
             newer_by: Overwrite only if the new row is greater by these columns, the most significant first.
             when: Insert or overwrite only if this holds.
+            rows: Insert these rows of the columns instead.
         """
 
     @abstractmethod
@@ -81,9 +136,17 @@ class SqlDialect(ABC):
     def object_of(self, key: sa.ColumnElement[Any], value: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
         """Aggregate: the text of a JSON object with a member for each row. One row per run is read in half the time."""
 
-    @abstractmethod
-    def join_in_order(self, outer: FromClause, inner: sa.Table, on: sa.ColumnElement[bool]) -> FromClause:
+    def join_in_order(self, outer: FromClause, inner: FromClause, on: sa.ColumnElement[bool]) -> FromClause:
         """A join that looks up `inner` for each row of `outer`, where the planner would not find that by itself."""
+        return OrderedJoin(outer, inner, on)
+
+    @abstractmethod
+    def missing_last(self, column: sa.ColumnElement[Any], *, ascending: bool) -> list[sa.ColumnElement[Any]]:
+        """What to sort by so that NULL comes after all values."""
+
+    @abstractmethod
+    def divide(self, dividend: sa.ColumnElement[int], divisor: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+        """Whole quotient of two numbers that are not negative."""
 
     @abstractmethod
     def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
@@ -94,9 +157,41 @@ class SqlDialect(ABC):
         """`column` matches a pattern after Unicode case folding."""
 
     @abstractmethod
-    def create_table_if_missing(self, table: sa.Table) -> str:
-        """Text of the statement that creates one table."""
-
-    @abstractmethod
     def translate(self, error: Exception) -> HoldallError:
         """What a driver's error means; without its text, which may hold values and passwords."""
+
+    def _insert(
+        self,
+        insert: Insert,
+        columns: Sequence[str],
+        when: sa.ColumnElement[bool] | None,
+        rows: Rows | None,
+    ) -> Insert:
+        """The insertion of parameters or rows, before it is said what happens to rows that are there."""
+        if when is None and rows is None:
+            return insert.values({column: sa.bindparam(column) for column in columns})
+        table = insert.table
+        given = (
+            [sa.bindparam(column, type_=table.c[column].type) for column in columns] if rows is None else rows.columns
+        )
+        select = sa.select(*given) if rows is None else sa.select(*given).select_from(rows.source)
+        # Without a condition, SQLite takes what follows the selection for a part of it.
+        return insert.from_select(list(columns), select.where(sa.true() if when is None else when))
+
+
+def is_newer(
+    table: sa.Table, fresh: Callable[[str], sa.ColumnElement[Any]], by: Sequence[str]
+) -> sa.ColumnElement[bool]:
+    """Whether a new row is greater than the one in `table`; a missing number there is less than all."""
+    known = [sa.func.coalesce(table.c[name], -1) if table.c[name].nullable else table.c[name] for name in by]
+    return sa.tuple_(*(fresh(name) for name in by)) > sa.tuple_(*known)
+
+
+def fold_by_replacing(
+    text: sa.ColumnElement[str], folding: Folding, *, characters: bool = True
+) -> sa.ColumnElement[str]:
+    """`text` folded as far as matters to a pattern, by functions that every database has."""
+    for source, target in folding.replacements:
+        if characters or len(target) > 1:
+            text = sa.func.replace(text, source, target)
+    return text

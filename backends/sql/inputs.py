@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from holdall.backends.sql.database import Row, Session
+from holdall.backends.sql.database import Answer, Row, Session
 from holdall.backends.sql.schema import datasets, input_tags, inputs, runs
-from holdall.backends.sql.statements import Statement
+from holdall.backends.sql.statements import Bulk, Statement
 from holdall.stores.entities import Dataset, DatasetInput, InputTag, RunInputs
 
-__all__ = ["DATASET_LINK", "of_run", "of_runs", "write"]
+__all__ = ["DATASET_LINK", "ask_of_many", "ask_of_run", "by_run", "of_run", "write"]
 
 _LINK_TYPES = ("DATASET", "RUN")
 
@@ -46,7 +46,10 @@ _DATASET_ID = Statement(
 _LINK_COLUMNS = ("input_uuid", "source_type", "source_id", "destination_type", "destination_id")
 _INSERT_LINK = Statement(lambda dialect: dialect.insert_or_ignore(inputs, _LINK_COLUMNS), *_LINK_COLUMNS)
 _TAG_COLUMNS = ("input_uuid", "name", "value")
-_INSERT_TAG = Statement(lambda dialect: dialect.insert_or_ignore(input_tags, _TAG_COLUMNS), *_TAG_COLUMNS)
+_INSERT_TAGS = Bulk(
+    lambda dialect, rows: dialect.insert_or_ignore(input_tags, _TAG_COLUMNS, rows=rows),
+    [input_tags.c[name] for name in _TAG_COLUMNS],
+)
 
 _JOINED = (
     sa.select(
@@ -83,7 +86,7 @@ def write(session: Session, run_id: str, used: Iterable[DatasetInput]) -> None:
         link_id = uuid.uuid4().hex
         source, destination = _LINK_TYPES
         if session.run(_INSERT_LINK, link_id, source, dataset_id, destination, run_id) == 1:
-            session.run_many(_INSERT_TAG, [(link_id, tag.key, tag.value) for tag in item.tags])
+            session.do_many(_INSERT_TAGS, [(link_id, tag.key, tag.value) for tag in item.tags])
 
 
 def _write_dataset(session: Session, experiment_id: object, dataset: Dataset) -> str:
@@ -103,15 +106,25 @@ def _write_dataset(session: Session, experiment_id: object, dataset: Dataset) ->
     return str(row[0])
 
 
-def of_run(session: Session, run_id: str) -> RunInputs:
+def ask_of_run(session: Session, run_id: str) -> Answer:
+    """Ask what a run read."""
+    return session.ask(_SELECT, run_id)
+
+
+def of_run(run_id: str, used: Answer) -> RunInputs:
     """What a run read, by name and digest of the dataset."""
-    rows = session.all(_SELECT, run_id)
+    rows = used.rows
     return _grouped(rows).get(run_id, RunInputs()) if rows else RunInputs()
 
 
-def of_runs(session: Session, ids: object) -> dict[str, RunInputs]:
+def ask_of_many(session: Session, ids: object) -> Answer:
+    """Ask what several runs read."""
+    return session.ask(_SELECT_OF_MANY, ids)
+
+
+def by_run(used: Answer) -> dict[str, RunInputs]:
     """What several runs read; runs that read nothing are absent."""
-    return _grouped(session.each(_SELECT_OF_MANY, ids))
+    return _grouped(used.each())
 
 
 def _grouped(rows: Iterable[Row]) -> dict[str, RunInputs]:

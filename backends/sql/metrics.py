@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
 
 import sqlalchemy as sa
 
-from holdall.backends.sql.database import Row, Session
-from holdall.backends.sql.schema import latest_metrics, metrics
-from holdall.backends.sql.statements import Statement
+from holdall.backends.sql.database import Answer, Row, Session, by_key
+from holdall.backends.sql.schema import IS_ACTIVE, latest_metrics, metrics
+from holdall.backends.sql.statements import Bulk, Statement
 from holdall.stores.entities import Metric
 from holdall.stores.queries import HistoryQuery
+from holdall.stores.rules import indistinct
 
-__all__ = ["history", "latest", "latest_of_many", "stored_value", "value_of", "write", "write_one"]
+__all__ = [
+    "ask_history",
+    "ask_latest",
+    "ask_latest_of_many",
+    "history_of",
+    "latest_by_run",
+    "latest_of",
+    "stored_value",
+    "value_of",
+    "write",
+    "write_one",
+]
 
 Values = dict[str, float]
 """Latest value by key."""
@@ -30,13 +41,33 @@ _LARGEST = 1.7976931348623157e308
 _NAN = math.nan
 
 _POINT = ("run_uuid", "key", "timestamp", "step", "value", "is_nan")
-_INSERT = Statement(lambda dialect: dialect.insert_or_ignore(metrics, _POINT), *_POINT)
 _LATEST = ("run_uuid", "key", "step", "timestamp", "value", "is_nan")
+_LATEST_KEY = ("run_uuid", "key")
+_NEWER_BY = ("step", "timestamp", "value", "is_nan")
+_INSERT = Statement(lambda dialect: dialect.insert_or_ignore(metrics, _POINT, when=IS_ACTIVE), *_POINT, "id")
 _UPSERT_LATEST = Statement(
-    lambda dialect: dialect.upsert(
-        latest_metrics, _LATEST, ("run_uuid", "key"), newer_by=("step", "timestamp", "value", "is_nan")
-    ),
+    lambda dialect: dialect.upsert(latest_metrics, _LATEST, _LATEST_KEY, newer_by=_NEWER_BY, when=IS_ACTIVE),
     *_LATEST,
+    "id",
+)
+_INSERT_MANY = Bulk(
+    lambda dialect, rows: dialect.insert_or_ignore(metrics, _POINT, rows=rows, when=IS_ACTIVE if rows else None),
+    [metrics.c[name] for name in _POINT],
+    "id",
+)
+_UPSERT_LATEST_OF_MANY = Bulk(
+    lambda dialect, rows: dialect.upsert(
+        latest_metrics, _LATEST, _LATEST_KEY, newer_by=_NEWER_BY, rows=rows, when=IS_ACTIVE if rows else None
+    ),
+    [latest_metrics.c[name] for name in _LATEST],
+    "id",
+)
+_SELECT_SOME_KEYS = Statement(
+    lambda dialect: sa.select(latest_metrics.c.key).where(
+        latest_metrics.c.run_uuid == sa.bindparam("id"), dialect.one_of(latest_metrics.c.key, sa.bindparam("keys"))
+    ),
+    "id",
+    "keys",
 )
 _LATEST_COLUMNS = (
     latest_metrics.c.key,
@@ -72,42 +103,66 @@ def value_of(stored: float | None) -> float:
 
 
 def write_one(session: Session, run_id: str, metric: Metric) -> None:
-    """Insert a point and bring `latest_metrics` up to date."""
-    value, is_nan = stored_value(metric.value), int(metric.value != metric.value)
-    session.run(_INSERT, run_id, metric.key, metric.timestamp, metric.step, value, is_nan)
-    session.run(_UPSERT_LATEST, run_id, metric.key, metric.step, metric.timestamp, value, is_nan)
+    """Insert a point of an active run and bring `latest_metrics` up to date."""
+    value, is_nan = stored_value(metric.value), metric.value != metric.value
+    session.do(_INSERT, run_id, metric.key, metric.timestamp, metric.step, value, is_nan, run_id)
+    session.do(_UPSERT_LATEST, run_id, metric.key, metric.step, metric.timestamp, value, is_nan, run_id)
+    _check_keys(session, run_id, [metric.key])
 
 
 def write(session: Session, run_id: str, points: Iterable[Metric]) -> None:
-    """Insert points, in the order of the key, so that concurrent batches lock rows in one order."""
-    rows: list[tuple[str, str, int, int, float, int]] = []
-    latest: dict[str, tuple[int, int, float, int]] = {}
+    """Insert points, in the order of the key, so that concurrent batches lock rows in one order.
+
+    On a server the run must be active for anything to be written.
+    """
+    rows: list[tuple[str, str, int, int, float, bool]] = []
+    latest: dict[str, tuple[int, int, float, bool]] = {}
     for point in points:
-        key, value, timestamp, step, is_nan = point.key, point.value, point.timestamp, point.step, 0
+        key, value, timestamp, step, is_nan = point.key, point.value, point.timestamp, point.step, False
         if not -_LARGEST < value < _LARGEST:
-            value, is_nan = stored_value(value), int(value != value)
+            value, is_nan = stored_value(value), value != value
         rows.append((run_id, key, timestamp, step, value, is_nan))
         rank = (step, timestamp, value, is_nan)
         if key not in latest or rank > latest[key]:
             latest[key] = rank
-    rows.sort(key=itemgetter(1))
-    session.run_many(_INSERT, rows)
-    session.run_many(_UPSERT_LATEST, [(run_id, key, *latest[key]) for key in sorted(latest)])
+    rows.sort()
+    session.do_many(_INSERT_MANY, rows, run_id)
+    session.do_many(_UPSERT_LATEST_OF_MANY, [(run_id, key, *latest[key]) for key in sorted(latest)], run_id)
+    _check_keys(session, run_id, sorted(latest))
 
 
-def latest(session: Session, run_id: str) -> tuple[Values, Points]:
+def _check_keys(session: Session, run_id: str, keys: Sequence[str]) -> None:
+    """Refuse what a database with inexact keys has taken for another metric."""
+    if session.dialect.exact_text:
+        return
+    kept = {key for (key,) in session.all(_SELECT_SOME_KEYS, run_id, session.dialect.bind_list(keys))}
+    for key in keys:
+        if kept and key not in kept:
+            raise indistinct("metrics", key)
+
+
+def ask_latest(session: Session, run_id: str) -> Answer:
+    """Ask for a run's latest values."""
+    return session.ask(_SELECT_LATEST, run_id)
+
+
+def latest_of(session: Session, run_id: str, latest: Answer) -> tuple[Values, Points]:
     """A run's latest values, and where they stand."""
-    rows = [(run_id, *row) for row in session.all(_SELECT_LATEST, run_id)]
-    values, points = _by_run(rows)
+    values, points = _by_run(session, [(run_id, *row) for row in latest.rows])
     return values.get(run_id, {}), points.get(run_id, {})
 
 
-def latest_of_many(session: Session, ids: object) -> tuple[dict[str, Values], dict[str, Points]]:
+def ask_latest_of_many(session: Session, ids: object) -> Answer:
+    """Ask for the latest values of several runs."""
+    return session.ask(_SELECT_LATEST_OF_MANY, ids)
+
+
+def latest_by_run(session: Session, latest: Answer) -> tuple[dict[str, Values], dict[str, Points]]:
     """The same for several runs, by run id; runs without metrics are absent."""
-    return _by_run(session.each(_SELECT_LATEST_OF_MANY, ids))
+    return _by_run(session, latest.each())
 
 
-def _by_run(rows: Iterable[Row]) -> tuple[dict[str, Values], dict[str, Points]]:
+def _by_run(session: Session, rows: Iterable[Row]) -> tuple[dict[str, Values], dict[str, Points]]:
     values: dict[str, Values] = {}
     points: dict[str, Points] = {}
     current, of_run, places = None, Values(), Points()
@@ -117,11 +172,14 @@ def _by_run(rows: Iterable[Row]) -> tuple[dict[str, Values], dict[str, Points]]:
             current = run_id
         of_run[key] = stored if stored is not None and -_LARGEST < stored < _LARGEST else value_of(stored)
         places[key] = (timestamp or 0, step)
+    if not session.dialect.reads_in_key_order:
+        values = {run_id: by_key(found) for run_id, found in values.items()}
+        points = {run_id: by_key(found) for run_id, found in points.items()}
     return values, points
 
 
-def history(session: Session, query: HistoryQuery) -> list[Metric]:
-    """Points of one metric by timestamp, step, value."""
+def ask_history(session: Session, query: HistoryQuery) -> Answer:
+    """Ask for points of one metric by timestamp, step, value."""
     place = (metrics.c.timestamp, metrics.c.step, metrics.c.value, metrics.c.is_nan)
     select = (
         sa.select(*place)
@@ -134,12 +192,17 @@ def history(session: Session, query: HistoryQuery) -> list[Metric]:
         assert isinstance(value, int | float)
         bounds: Sequence[object] = (timestamp, step, stored_value(value), bool(is_nan))
         select = select.where(sa.tuple_(*place) > sa.tuple_(*map(sa.literal, bounds)), metrics.c.timestamp >= timestamp)
+    return session.ask_search(select)
+
+
+def history_of(key: str, points: Answer) -> list[Metric]:
+    """The points."""
     return [
         Metric(
-            query.key,
+            key,
             stored if -_LARGEST < stored < _LARGEST and not is_nan else value_of(None if is_nan else stored),
             timestamp,
             step,
         )
-        for timestamp, step, stored, is_nan in session.search(select)
+        for timestamp, step, stored, is_nan in points.each()
     ]

@@ -7,12 +7,18 @@ indexes are ours: everything of a run lies together, so that a batch touches few
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 from sqlalchemy.types import UserDefinedType
 
 __all__ = [
     "HOLDALL_TABLES",
+    "IS_ACTIVE",
+    "MARIADB_COLLATION",
     "METADATA",
+    "MYSQL_COLLATION",
     "REVISION",
     "alembic_version",
     "datasets",
@@ -45,16 +51,45 @@ class _ExactDouble(UserDefinedType[float]):
 
 _DOUBLE: sa.types.TypeEngine[float] = sa.Double().with_variant(_ExactDouble(), "sqlite")
 _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_LONG_TEXT = sa.Text()
+_LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+
+MYSQL_COLLATION = "utf8mb4_0900_bin"
+MARIADB_COLLATION = "utf8mb4_nopad_bin"
+"""Collations that tell all texts apart: case, accents, trailing blanks."""
 
 
 def _table(name: str, *items: sa.schema.SchemaItem) -> sa.Table:
     """A table clustered by its primary key."""
-    return sa.Table(name, METADATA, *items, sqlite_with_rowid=False)
+    return _new_table(name, *items, sqlite_with_rowid=False)
 
 
-def _text(name: str, length: int, *, null: bool = True) -> sa.Column[str]:
-    return sa.Column(name, sa.String(length), nullable=null)
+def _new_table(name: str, *items: sa.schema.SchemaItem, **options: Any) -> sa.Table:
+    return sa.Table(
+        name,
+        METADATA,
+        *items,
+        mysql_engine="InnoDB",
+        mysql_collate=MYSQL_COLLATION,
+        mariadb_engine="InnoDB",
+        mariadb_collate=MARIADB_COLLATION,
+        **options,
+    )
+
+
+def _text(name: str, length: int, *, null: bool = True, wide: int | None = None) -> sa.Column[str]:
+    """A text column.
+
+    Args:
+        name: The column.
+        length: Its greatest length in MLflow's tables, which SQLite does not look at.
+        null: Whether it may be NULL.
+        wide: Its greatest length on servers, where holdall promises more than MLflow.
+    """
+    exact = sa.String(wide or length, collation="C")
+    kind = sa.String(length).with_variant(exact, "postgresql")
+    return sa.Column(
+        name, kind if wide is None else kind.with_variant(sa.String(wide), "mysql", "mariadb"), nullable=null
+    )
 
 
 def _big(name: str, *, null: bool = True) -> sa.Column[int]:
@@ -69,12 +104,11 @@ alembic_version = _table(
     "alembic_version", _text("version_num", 32, null=False), _key("version_num", name="alembic_version_pkc")
 )
 
-experiments = sa.Table(
+experiments = _new_table(
     "experiments",
-    METADATA,
     sa.Column("experiment_id", _BIG, nullable=False, autoincrement=True),
-    _text("name", 256, null=False),
-    _text("artifact_location", 256),
+    _text("name", 256, null=False, wide=500),
+    _text("artifact_location", 256, wide=2048),
     _text("lifecycle_stage", 32),
     _big("creation_time"),
     _big("last_update_time"),
@@ -85,7 +119,7 @@ experiments = sa.Table(
 experiment_tags = _table(
     "experiment_tags",
     _text("key", 250, null=False),
-    _text("value", 5000),
+    sa.Column("value", _LONG_TEXT),
     sa.Column("experiment_id", _BIG, nullable=False),
     _key("experiment_id", "key", name="experiment_tag_pk"),
 )
@@ -103,7 +137,7 @@ runs = _table(
     _big("end_time"),
     _text("source_version", 50),
     _text("lifecycle_stage", 20),
-    _text("artifact_uri", 200),
+    _text("artifact_uri", 200, wide=2200),
     sa.Column("experiment_id", _BIG),
     _big("deleted_time"),
     _key("run_uuid", name="run_pk"),
@@ -111,6 +145,13 @@ runs = _table(
 sa.Index(
     "holdall_runs_by_start", runs.c.experiment_id, runs.c.lifecycle_stage, runs.c.start_time.desc(), runs.c.run_uuid
 )
+
+IS_ACTIVE = (
+    sa.select(sa.literal_column("1"))
+    .where(runs.c.run_uuid == sa.bindparam("id"), runs.c.lifecycle_stage == sa.literal_column("'active'"))
+    .exists()
+)
+"""Whether the run whose id is the parameter `id` may be changed."""
 
 params = _table(
     "params",
@@ -158,7 +199,7 @@ datasets = _table(
     _text("name", 500, null=False),
     _text("digest", 36, null=False),
     _text("dataset_source_type", 36, null=False),
-    sa.Column("dataset_source", sa.Text(), nullable=False),
+    sa.Column("dataset_source", _LONG_TEXT, nullable=False),
     sa.Column("dataset_schema", _LONG_TEXT),
     sa.Column("dataset_profile", _LONG_TEXT),
     _key("experiment_id", "name", "digest", name="dataset_pk"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from sqlalchemy.sql.selectable import FromClause
 
 from holdall.backends.sql import experiments as experiment_rows
 from holdall.backends.sql import runs as run_rows
-from holdall.backends.sql.database import Row, Session
+from holdall.backends.sql.database import Answer, Row, Session
 from holdall.backends.sql.dialect import SqlDialect
 from holdall.backends.sql.experiments import numeric_id
 from holdall.backends.sql.inputs import DATASET_LINK
@@ -123,20 +123,49 @@ _EXPERIMENTS = _Kind(
 
 
 def _search(session: Session, kind: _Kind, query: RunQuery | ExperimentQuery) -> list[Row]:
+    ranks = list(_classes(kind, query))
+    if not ranks:
+        return []
+    part = partial(_compiled, session.dialect, kind, query, look_up=_is_small(session, query))
+    first, waiting = part(ranks[0]), ranks[1:]
+    asked: list[Answer] = []
+    if ranks[0] == _VALUE and not part.keywords["look_up"] and not session.dialect.sorts_runs_of_equals:
+        edge = session.text(*part(_VALUE, only_edge=True))
+        if edge:
+            first = part(_VALUE, edge=edge[0][0])
+        else:  # the page takes all that have a value, and more
+            asked, waiting = [session.ask_text(*first), *(session.ask_text(*part(rank)) for rank in waiting)], []
     rows: list[Row] = []
-    look_up = _is_small(session, query)
-    for rank in _classes(kind, query):
-        rows += session.text(*_compiled(session.dialect, kind, query, rank, look_up))
-        if len(rows) >= query.limit:
-            break
+    for answer in asked or [session.ask_text(*first)]:
+        rows += answer.each() if len(rows) < query.limit else ()
+    if len(rows) < query.limit:
+        for answer in [session.ask_text(*part(rank)) for rank in waiting]:
+            rows += answer.each() if len(rows) < query.limit else ()
     return rows[: query.limit]
 
 
 @lru_cache(maxsize=256)
 def _compiled(
-    dialect: SqlDialect, kind: _Kind, query: RunQuery | ExperimentQuery, rank: int, look_up: bool
+    dialect: SqlDialect,
+    kind: _Kind,
+    query: RunQuery | ExperimentQuery,
+    rank: int,
+    *,
+    look_up: bool,
+    only_edge: bool = False,
+    edge: float | None = None,
 ) -> tuple[str, Parameters]:
-    """One part of a search as text; cached, since pages are polled and building it takes longer than running it."""
+    """One part of a search as text; cached, since pages are polled and building it takes longer than running it.
+
+    Args:
+        dialect: Of the database.
+        kind: What is searched.
+        query: The search.
+        rank: The class of the leading key.
+        look_up: See `_Part`.
+        only_edge: Select the leading value of the page's last row; an index gives it without a sort.
+        edge: That value, beyond which nothing is wanted.
+    """
     compiler = _Filter(dialect, kind)
     conditions = [compiler.condition(clause) for clause in query.filter]
     if query.view is not ViewType.ALL:
@@ -144,8 +173,12 @@ def _compiled(
         conditions.append(kind.table.c.lifecycle_stage == stage.value)
     if isinstance(query, RunQuery):
         conditions.append(_in_experiments(dialect, query.experiment_ids))
-    part = _Part(dialect, kind, rank, look_up).select(query.order_by, query.after)
-    return compile_once(part.where(*conditions).limit(query.limit), dialect)
+    part = _Part(dialect, kind, rank, look_up)
+    if only_edge:
+        found = part.select_edge(query.order_by, query.after).offset(query.limit - 1).limit(1)
+    else:
+        found = part.select(query.order_by, query.after, edge).limit(query.limit)
+    return compile_once(found.where(*conditions), dialect)
 
 
 def _in_experiments(dialect: SqlDialect, experiment_ids: Sequence[str]) -> Condition:
@@ -174,9 +207,15 @@ def _is_small(session: Session, query: RunQuery | ExperimentQuery) -> bool:
     """Whether looking at each row in scope is quicker than walking an index of all."""
     if not isinstance(query, RunQuery) or query.order_by[0].identifier.entity is not EntityType.METRIC:
         return True
-    ids = session.dialect.bind_list([numeric_id(experiment_id) for experiment_id in query.experiment_ids])
-    row = session.one(_COUNT, ids)
-    return row is None or row[0] <= _FEW
+    if session.dialect.plans_by_statistics:
+        return False
+    numbers = [numeric_id(experiment_id) for experiment_id in query.experiment_ids]
+
+    def count() -> int:
+        row = session.one(_COUNT, session.dialect.bind_list(numbers))
+        return 0 if row is None else int(row[0])
+
+    return session.recall(("runs", *numbers), count) <= _FEW
 
 
 # Filters
@@ -188,6 +227,7 @@ class _Filter:
     def __init__(self, dialect: SqlDialect, kind: _Kind) -> None:
         self._dialect = dialect
         self._kind = kind
+        self._joined = 0
 
     def condition(self, clause: Comparison) -> Condition:
         """What a clause asks of a row."""
@@ -204,6 +244,9 @@ class _Filter:
     def _keyed(self, clause: Comparison) -> Condition:
         table, join = self._kind.keyed_table(clause.identifier)
         found: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(table).where(join)
+        self._joined += 1
+        if self._dialect.joins_planned is not None and self._joined > self._dialect.joins_planned:
+            found = found.offset(0)  # planners make no join of a selection that has an offset
         if clause.comparator is Comparator.IS_NULL:
             return ~found.exists()
         if clause.comparator is not Comparator.IS_NOT_NULL:
@@ -307,8 +350,22 @@ class _Part:
         self._rank = rank
         self._look_up = look_up
 
-    def select(self, ordering: Ordering, after: SortKey | None) -> sa.Select[Any]:
-        """The part, beginning after a place."""
+    def select(self, ordering: Ordering, after: SortKey | None, edge: float | None = None) -> sa.Select[Any]:
+        """The part, beginning after a place, and up to a leading value."""
+        found, value, orders = self._select(ordering, after)
+        if value is not None and edge is not None:
+            found = found.where(value <= sa.literal(edge) if ordering[0].ascending else value >= sa.literal(edge))
+        return found.add_columns(*self._kind.columns).order_by(*orders)
+
+    def select_edge(self, ordering: Ordering, after: SortKey | None) -> sa.Select[Any]:
+        """The leading values of the part."""
+        found, value, orders = self._select(ordering, after)
+        assert value is not None
+        return found.add_columns(value).order_by(orders[0])
+
+    def _select(
+        self, ordering: Ordering, after: SortKey | None
+    ) -> tuple[sa.Select[Any], Column | None, Sequence[Column]]:
         source, value, condition = self._lead(ordering[0].identifier)
         ascending = ordering[0].ascending
         rest = [_Later.of(self._dialect, self._kind, key.identifier, key.ascending) for key in ordering[1:]]
@@ -317,10 +374,10 @@ class _Part:
         orders = [order for later in rest for order in later.order()]
         if value is not None:
             orders.insert(0, value.asc() if ascending else value.desc())
-        part = sa.select(*self._kind.columns).select_from(source).where(condition).order_by(*orders)
+        found: sa.Select[Any] = sa.select().select_from(source).where(condition)
         if after is not None and self._rank == after[0][0]:
-            part = part.where(_beyond(value, ascending, after[0][1], _after(rest, after[1:])))
-        return part
+            found = found.where(_beyond(value, ascending, after[0][1], _after(rest, after[1:])))
+        return found, value, orders
 
     def _lead(self, identifier: Identifier) -> tuple[FromClause, Column | None, Condition]:
         """Where the rows of the class are, the column to sort them by, and what selects them."""
@@ -336,7 +393,8 @@ class _Part:
         if identifier.entity is not EntityType.METRIC:
             return table.join(keyed, on), self._dialect.by_code_point(keyed.c.value), sa.true()
         condition = keyed.c.is_nan == (sa.true() if self._rank == _NAN else sa.false())
-        source = table.join(keyed, on) if self._look_up else self._dialect.join_in_order(keyed, table, on)
+        outer, inner = (table, keyed) if self._look_up else (keyed, table)
+        source = self._dialect.join_in_order(outer, inner, on)
         return source, None if self._rank == _NAN else keyed.c.value, condition
 
 
@@ -365,7 +423,8 @@ def _attribute(dialect: SqlDialect, kind: _Kind, key: str) -> Column:
 class _Later:
     """A key after the leading one: a value, and whether it counts as NaN."""
 
-    def __init__(self, value: Column, is_nan: Column | None, ascending: bool) -> None:
+    def __init__(self, dialect: SqlDialect, value: Column, is_nan: Column | None, ascending: bool) -> None:
+        self._dialect = dialect
         self._value = value
         self._is_nan = is_nan
         self._ascending = ascending
@@ -374,7 +433,7 @@ class _Later:
     def of(cls, dialect: SqlDialect, kind: _Kind, identifier: Identifier, ascending: bool) -> _Later:
         """The key for an identifier."""
         if identifier.entity is EntityType.ATTRIBUTE:
-            return cls(_attribute(dialect, kind, identifier.key), None, ascending)
+            return cls(dialect, _attribute(dialect, kind, identifier.key), None, ascending)
         return _LaterKeyed(dialect, kind, identifier, ascending)
 
     def join(self, source: FromClause) -> FromClause:
@@ -383,8 +442,8 @@ class _Later:
 
     def order(self) -> list[Column]:
         """What to sort by."""
-        orders: list[Column] = [sa.nulls_last(self._value.asc() if self._ascending else self._value.desc())]
-        return orders if self._is_nan is None else [sa.nulls_last(self._is_nan.asc()), *orders]
+        orders = self._dialect.missing_last(self._value, ascending=self._ascending)
+        return orders if self._is_nan is None else [*self._dialect.missing_last(self._is_nan, ascending=True), *orders]
 
     def equals(self, place: SortValue) -> Condition:
         """Rows at this value."""
@@ -418,7 +477,7 @@ class _LaterKeyed(_Later):
         self._table, self._on = kind.keyed_table(identifier)
         is_metric = identifier.entity is EntityType.METRIC
         value = self._table.c.value if is_metric else dialect.by_code_point(self._table.c.value)
-        super().__init__(value, self._table.c.is_nan if is_metric else None, ascending)
+        super().__init__(dialect, value, self._table.c.is_nan if is_metric else None, ascending)
 
     def join(self, source: FromClause) -> FromClause:
         return source.outerjoin(self._table, self._on)

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -20,12 +20,11 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import Insert
-from sqlalchemy.sql.selectable import FromClause, Join
 
 from holdall.backends.sql import opening
-from holdall.backends.sql.database import Database, Session
-from holdall.backends.sql.dialect import SqlDialect
-from holdall.backends.sql.statements import Statement
+from holdall.backends.sql.database import Answer, Cursor, Database, Row, Session
+from holdall.backends.sql.dialect import OrderedJoin, Rows, SqlDialect, is_newer
+from holdall.backends.sql.statements import Bulk, Parameters, Statement
 from holdall.backends.sql.store import SqlBackendStore
 from holdall.stores.capabilities import Capabilities
 from holdall.stores.errors import (
@@ -48,14 +47,9 @@ _JOURNALS = ("wal", "delete")
 _MEMORY = ("", ":memory:")
 
 
-class _CrossJoin(Join):
+@compiles(OrderedJoin, "sqlite")
+def _compile_cross_join(join: OrderedJoin, compiler: SQLCompiler, **options: Any) -> str:
     """`CROSS JOIN`, which SQLite's planner never reorders."""
-
-    inherit_cache = True
-
-
-@compiles(_CrossJoin, "sqlite")
-def _compile_cross_join(join: _CrossJoin, compiler: SQLCompiler, **options: Any) -> str:
     left, right = compiler.process(join.left, **options), compiler.process(join.right, **options)
     assert join.onclause is not None
     return f"{left} CROSS JOIN {right} ON {compiler.process(join.onclause, **options)}"
@@ -64,14 +58,24 @@ def _compile_cross_join(join: _CrossJoin, compiler: SQLCompiler, **options: Any)
 class SqliteDialect(SqlDialect):
     """SQLite 3.35 and later."""
 
+    key = "sqlite"
+
     def __init__(self) -> None:
-        self.name = "sqlite"
         self.sqlalchemy = sqlite.dialect()
 
+    def rows(self, columns: Sequence[sa.Column[Any]]) -> Rows | None:
+        return None
+
     def insert_or_ignore(
-        self, table: sa.Table, columns: Sequence[str], *, when: sa.ColumnElement[bool] | None = None
+        self,
+        table: sa.Table,
+        columns: Sequence[str],
+        *,
+        when: sa.ColumnElement[bool] | None = None,
+        rows: Rows | None = None,
     ) -> Insert:
-        return _insert(table, columns, when).on_conflict_do_nothing()
+        insert = sqlite.insert(table).on_conflict_do_nothing()
+        return self._insert(insert, columns, when, rows)
 
     def upsert(
         self,
@@ -81,17 +85,13 @@ class SqliteDialect(SqlDialect):
         *,
         newer_by: Sequence[str] = (),
         when: sa.ColumnElement[bool] | None = None,
+        rows: Rows | None = None,
     ) -> Insert:
-        insert = _insert(table, columns, when)
+        insert = sqlite.insert(table)
         changed = {column: insert.excluded[column] for column in columns if column not in key}
-        newer = None
-        if newer_by:
-            known = [
-                sa.func.coalesce(table.c[column], -1) if table.c[column].nullable else table.c[column]
-                for column in newer_by
-            ]
-            newer = sa.tuple_(*(insert.excluded[column] for column in newer_by)) > sa.tuple_(*known)
-        return insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=newer)
+        newer = is_newer(table, insert.excluded.__getitem__, newer_by) if newer_by else None
+        insert = insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=newer)
+        return self._insert(insert, columns, when, rows)
 
     def one_of(self, column: sa.ColumnElement[Any], items: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
         listed = sa.func.json_each(items).table_valued("value")
@@ -106,17 +106,17 @@ class SqliteDialect(SqlDialect):
     def object_of(self, key: sa.ColumnElement[Any], value: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
         return sa.func.json_group_object(key, value)
 
-    def join_in_order(self, outer: FromClause, inner: sa.Table, on: sa.ColumnElement[bool]) -> FromClause:
-        return _CrossJoin(outer, inner, on)
+    def missing_last(self, column: sa.ColumnElement[Any], *, ascending: bool) -> list[sa.ColumnElement[Any]]:
+        return [sa.nulls_last(column.asc() if ascending else column.desc())]
+
+    def divide(self, dividend: sa.ColumnElement[int], divisor: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+        return dividend.op("/", return_type=sa.BigInteger())(divisor)
 
     def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         return column.like(pattern)
 
     def ilike(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         return sa.func.holdall_ilike(pattern, column) == sa.literal_column("1")
-
-    def create_table_if_missing(self, table: sa.Table) -> str:
-        return str(CreateTable(table, if_not_exists=True).compile(dialect=self.sqlalchemy))
 
     def translate(self, error: Exception) -> HoldallError:
         code = getattr(error, "sqlite_errorcode", None)
@@ -142,11 +142,87 @@ class SqliteDialect(SqlDialect):
         )
 
 
-def _insert(table: sa.Table, columns: Sequence[str], when: sa.ColumnElement[bool] | None) -> sqlite.Insert:
-    given: dict[str, sa.BindParameter[Any]] = {column: sa.bindparam(column) for column in columns}
-    if when is None:
-        return sqlite.insert(table).values(given)
-    return sqlite.insert(table).from_select(list(columns), sa.select(*given.values()).where(when))
+class _Done(Answer):
+    """What a statement gave."""
+
+    __slots__ = ("_count", "_rows")
+
+    def __init__(self, rows: Sequence[Row], count: int) -> None:
+        self._rows = rows
+        self._count = count
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        return self._rows
+
+    @property
+    def count(self) -> int:
+        return self._count
+
+
+class _Asked(Answer):
+    """A query that is run when its answer is looked at, once: several need not be held in memory at once."""
+
+    __slots__ = ("_cursor", "_parameters", "_sql")
+
+    def __init__(self, cursor: Cursor, sql: str, parameters: Parameters) -> None:
+        self._cursor = cursor
+        self._sql = sql
+        self._parameters = parameters
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        self._cursor.execute(self._sql, self._parameters)
+        return self._cursor.fetchall()
+
+    @property
+    def count(self) -> int:
+        return 0
+
+    def each(self) -> Iterator[Row]:
+        self._cursor.execute(self._sql, self._parameters)
+        return iter(self._cursor)
+
+
+class SqliteSession(Session):
+    """A transaction in this process: statements are run at once.
+
+    Args:
+        dialect: Compiles the statements.
+        cursor: Runs them.
+        reads: Whether nothing can change meanwhile, so that queries may wait.
+    """
+
+    __slots__ = ("_reads", "cursor")
+
+    def __init__(self, dialect: SqlDialect, cursor: Cursor, *, reads: bool = False) -> None:
+        super().__init__(dialect)
+        self.cursor = cursor
+        self._reads = reads
+
+    def ask_text(self, sql: str, parameters: Parameters = ()) -> Answer:
+        if self._reads:
+            return _Asked(self.cursor, sql, parameters)
+        self.cursor.execute(sql, parameters)
+        return _Done(self.cursor.fetchall(), 0)
+
+    def do_text(self, sql: str, parameters: Parameters = ()) -> Answer:
+        self.cursor.execute(sql, parameters)
+        return _Done((), self.cursor.rowcount)
+
+    def do_many(self, statement: Bulk, rows: Sequence[Sequence[object]], *values: object) -> Answer | None:
+        if not rows:
+            return None
+        prepared, _ = statement.on(self.dialect)
+        bound = rows if prepared.bind is None else [prepared.bind(row) for row in rows]
+        if len(bound) == 1:
+            self.cursor.execute(prepared.sql, bound[0])
+        else:
+            self.cursor.executemany(prepared.sql, bound)
+        return _Done((), self.cursor.rowcount)
+
+    def commit(self) -> None:
+        self.cursor.execute("COMMIT")
 
 
 class _Options:
@@ -308,12 +384,12 @@ class SqliteDatabase(Database):
         stat = os.stat(self.path)
         return stat.st_mtime_ns, stat.st_size, stat.st_ino, os.path.exists(self.path + "-wal")
 
-    def read(self, work: Callable[[Session], T]) -> T:
+    def read(self, work: Callable[[SqliteSession], T]) -> T:
         def transaction(connection: sqlite3.Connection) -> T:
             cursor = connection.cursor()
             cursor.execute("BEGIN")
             try:
-                return work(Session(self.dialect, cursor))
+                return work(SqliteSession(self.dialect, cursor, reads=True))
             finally:
                 if connection.in_transaction:
                     cursor.execute("ROLLBACK")
@@ -336,15 +412,16 @@ class SqliteDatabase(Database):
         """Whether the file is what it was opened as: a writer may come to one that was taken for unchanging."""
         return self._immutable is None or (seen == self._immutable == self._stamp())
 
-    def write(self, work: Callable[[Session], T]) -> T:
+    def write(self, work: Callable[[SqliteSession], T]) -> T:
         here = self._here()
         try:
             with here.lock:
                 cursor = here.writer().cursor()
                 cursor.execute("BEGIN IMMEDIATE")
                 try:
-                    result = work(Session(self.dialect, cursor))
-                    cursor.execute("COMMIT")
+                    result = work(SqliteSession(self.dialect, cursor))
+                    if cursor.connection.in_transaction:
+                        cursor.execute("COMMIT")
                 except BaseException:
                     if cursor.connection.in_transaction:
                         cursor.execute("ROLLBACK")
@@ -357,9 +434,13 @@ class SqliteDatabase(Database):
         here = self._here()
         try:
             with here.lock:  # outside a transaction, SQLite makes one of a statement
-                return Session(self.dialect, here.writer().cursor()).run(statement, *values)
+                return SqliteSession(self.dialect, here.writer().cursor()).run(statement, *values)
         except sqlite3.Error as error:
             raise self.dialect.translate(error) from error
+
+    def need(self, table: sa.Table) -> None:
+        statement = str(CreateTable(table, if_not_exists=True).compile(dialect=self.dialect.sqlalchemy))
+        self.write(lambda session: session.do_text(statement))
 
     def use_journal(self) -> None:
         """Switch to the journal mode asked for; where another program holds the file, leave it as it is."""
@@ -471,7 +552,7 @@ class SqliteBackendStore(SqlBackendStore):
             raise
 
     def _open(self, database: SqliteDatabase, *, create: bool) -> opening.Schema:
-        schema = database.read(opening.inspect)
+        schema = database.read(_inspect)
         if schema is not None:
             opening.check(schema, self.uri)
             if not self.read_only:
@@ -480,8 +561,8 @@ class SqliteBackendStore(SqlBackendStore):
         if not create:
             raise NotFound(f"There is no store in {self.uri}: the database is empty.")
         database.use_journal()
-        self.created = database.write(lambda session: opening.create(session, self._default_location()))
-        schema = database.read(opening.inspect)
+        self.created = database.write(lambda session: _create(session, self._default_location()))
+        schema = database.read(_inspect)
         assert schema is not None
         opening.check(schema, self.uri)
         return schema
@@ -503,11 +584,39 @@ class SqliteBackendStore(SqlBackendStore):
             multi_process=on_disk,
             crash_safe=on_disk,
             concurrent_creation=on_disk,
-            negative_zero=self._schema.exact_doubles,
+            negative_zero=_keeps_negative_zero(self._schema),
         )
 
     def describe(self) -> dict[str, str]:
-        return {**super().describe(), **self._sqlite.facts(), **self._schema.facts()}
+        facts = {**super().describe(), **self._sqlite.facts(), **self._schema.facts()}
+        if _keeps_negative_zero(self._schema):
+            return {**facts, "layout": "holdall"}
+        return {**facts, "layout": "MLflow", "limits": "the sign of -0.0 is lost in MLflow's FLOAT columns"}
+
+
+def _inspect(session: SqliteSession) -> opening.Schema | None:
+    columns: opening.Columns = {}
+    for table, column, declared in session.text(
+        "SELECT t.name, c.name, c.type FROM sqlite_master t, pragma_table_info(t.name) c "
+        "WHERE t.type IN ('table', 'view') AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    ):
+        columns.setdefault(table, {})[column] = opening.ColumnFacts(declared.upper())
+    return opening.inspect(session, columns)
+
+
+def _create(session: SqliteSession, default_location: str) -> bool:
+    """Create the schema and experiment 0, unless another process has done so meanwhile; whether it was done now."""
+    if _inspect(session) is not None:
+        return False
+    for statement in opening.definitions(session.dialect.sqlalchemy):
+        session.do_text(statement)
+    opening.fill(session, default_location)
+    return True
+
+
+def _keeps_negative_zero(schema: opening.Schema) -> bool:
+    """Whether metric values are in columns without affinity, as holdall makes them."""
+    return schema.columns["metrics"]["value"].type == "BLOB"
 
 
 def _check_file(path: str, *, must_exist: bool) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.elements import ClauseElement
 
-from holdall.backends.sql.dialect import SqlDialect
+from holdall.backends.sql.dialect import Rows, SqlDialect
 
-__all__ = ["Parameters", "Statement", "compile_once"]
+__all__ = ["Bulk", "Parameters", "Statement", "compile_once"]
 
 Parameters = Sequence[object] | dict[str, object]
 
@@ -46,9 +48,45 @@ class Statement:
 
     def on(self, dialect: SqlDialect) -> _Prepared:
         """The statement for a dialect, compiled at its first use."""
-        prepared = self._prepared.get(dialect.name)
+        prepared = self._prepared.get(dialect.key)
         if prepared is None:
-            prepared = self._prepared[dialect.name] = _Prepared(_compile(self._build(dialect), dialect), self._names)
+            prepared = self._prepared[dialect.key] = _Prepared(_compile(self._build(dialect), dialect), self._names)
+        return prepared
+
+
+class Bulk:
+    """An insertion of many rows at once.
+
+    Where the dialect can take rows as parameters it is one statement however many they are, else it is run for each.
+
+    Args:
+        build: Makes the construct for a dialect, and for the rows that the dialect makes of parameters; without them
+            its parameters are the columns.
+        columns: The columns of a row.
+        names: Further parameters, given after the rows; a statement that is run for each row has none.
+    """
+
+    __slots__ = ("_build", "_columns", "_names", "_prepared")
+
+    def __init__(
+        self,
+        build: Callable[[SqlDialect, Rows | None], Insert],
+        columns: Sequence[sa.Column[Any]],
+        *names: str,
+    ) -> None:
+        self._build = build
+        self._columns = columns
+        self._names = names
+        self._prepared: dict[str, tuple[_Prepared, Rows | None]] = {}
+
+    def on(self, dialect: SqlDialect) -> tuple[_Prepared, Rows | None]:
+        """The statement, compiled at its first use, and how rows become parameters; None if it is run for each row."""
+        prepared = self._prepared.get(dialect.key)
+        if prepared is None:
+            rows = dialect.rows(self._columns)
+            compiled = _compile(self._build(dialect, rows), dialect)
+            names = [column.name for column in self._columns] if rows is None else [*rows.names, *self._names]
+            prepared = self._prepared[dialect.key] = _Prepared(compiled, names), rows
         return prepared
 
 

@@ -9,6 +9,7 @@ from holdall.backends.sql import metrics as metric_rows
 from holdall.backends.sql.database import Database, Session
 from holdall.backends.sql.experiments import ExperimentRows
 from holdall.backends.sql.runs import INSERT_PARAM_OF_ACTIVE_RUN, UPSERT_TAG_OF_ACTIVE_RUN, RunRows
+from holdall.backends.sql.schema import experiment_deletions
 from holdall.backends.sql.search import search_experiments, search_runs
 from holdall.stores.backend import BackendStore
 from holdall.stores.entities import (
@@ -66,9 +67,11 @@ class SqlBackendStore(BackendStore):
         self._database.write(lambda session: self._experiments.rename(session, experiment_id, new_name, time))
 
     def _delete_experiment(self, experiment_id: str, time: int) -> None:
+        self._database.need(experiment_deletions)
         self._database.write(lambda session: self._experiments.delete(session, experiment_id, time))
 
     def _restore_experiment(self, experiment_id: str, time: int) -> None:
+        self._database.need(experiment_deletions)
         self._database.write(lambda session: self._experiments.restore(session, experiment_id, time))
 
     def _set_experiment_tag(self, experiment_id: str, tag: ExperimentTag, time: int) -> None:
@@ -102,30 +105,39 @@ class SqlBackendStore(BackendStore):
 
     def _log_batch(self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: dict[str, str]) -> None:
         def work(session: Session) -> None:
-            self._runs.require_active(session, run_id)
-            if params:
+            if params or RUN_NAME_TAG in tags:  # two that share a lock could not both go on to change the row
+                self._runs.require_active(session, run_id)
                 self._runs.write_params(session, run_id, params)
+            stage = self._runs.hold_stage(session, run_id)
+            if not session.queues:
+                self._runs.check_active(stage, run_id)
             if tags:
                 self._runs.write_tags(session, run_id, tags)
             if metrics:
                 metric_rows.write(session, run_id, metrics)
+            session.commit()
+            self._runs.check_active(stage, run_id)
 
         self._database.write(work)
 
     def _log_metric(self, run_id: str, metric: Metric) -> None:
         def work(session: Session) -> None:
-            self._runs.require_active(session, run_id)
+            stage = self._runs.hold_stage(session, run_id)
+            if not session.queues:
+                self._runs.check_active(stage, run_id)
             metric_rows.write_one(session, run_id, metric)
+            session.commit()
+            self._runs.check_active(stage, run_id)
 
         self._database.write(work)
 
     def _log_param(self, run_id: str, param: Param) -> None:
-        if self._database.run(INSERT_PARAM_OF_ACTIVE_RUN, run_id, param.key, param.value, run_id) != 1:
+        if self._database.run(INSERT_PARAM_OF_ACTIVE_RUN, run_id, param.key, param.value, run_id) == 0:
             self._log_batch(run_id, [], [param], {})
 
     def _set_tag(self, run_id: str, tag: RunTag) -> None:
-        renames = tag.key == RUN_NAME_TAG
-        if renames or self._database.run(UPSERT_TAG_OF_ACTIVE_RUN, run_id, tag.key, tag.value, run_id) != 1:
+        alone = tag.key != RUN_NAME_TAG and self._database.dialect.exact_text
+        if not alone or self._database.run(UPSERT_TAG_OF_ACTIVE_RUN, run_id, tag.key, tag.value, run_id) == 0:
             self._log_batch(run_id, [], [], {tag.key: tag.value})
 
     def _delete_tag(self, run_id: str, key: str) -> None:
@@ -140,7 +152,10 @@ class SqlBackendStore(BackendStore):
 
     def _get_metric_history(self, query: HistoryQuery) -> list[Metric] | None:
         def work(session: Session) -> list[Metric] | None:
-            points = metric_rows.history(session, query)
-            return points if points or self._runs.exists(session, query.run_id) else None
+            points = metric_rows.ask_history(session, query)
+            stage = self._runs.ask_stage(session, query.run_id)
+            session.last()
+            found = metric_rows.history_of(query.key, points)
+            return found if found or stage.first else None
 
         return self._database.read(work)

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 
-__all__ = ["ilike", "like"]
+__all__ = ["Folding", "folding_for", "ilike", "like"]
 
 
 def like(pattern: str, value: str) -> bool:
@@ -27,6 +28,37 @@ def ilike(pattern: str, value: str) -> bool:
     """Whether `value` matches `pattern`, letter case aside."""
     matches, fold = _folding_matcher(pattern)
     return matches(fold(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """What ILIKE asks of a database that knows only LIKE.
+
+    Attributes:
+        pattern: The pattern, folded; for LIKE.
+        replacements: Characters of a value, each with what it folds to, that LIKE must see replaced. Others may stay:
+            the pattern holds nothing that they fold to, so only a `%` can match them, or a `_` which is one character.
+    """
+
+    pattern: str
+    replacements: tuple[tuple[str, str], ...]
+
+
+@lru_cache(maxsize=1024)
+def folding_for(pattern: str) -> Folding:
+    """Take an ILIKE pattern apart for a database: `LIKE` of folded texts is what `ilike` finds."""
+    fold = _simple_fold if "_" in pattern else str.casefold
+    folded = fold(pattern)
+    wanted = set(folded) - {"%", "_"}
+    replacements = ((source, fold(source)) for source in _cased_characters())
+    relevant = tuple(pair for pair in replacements if pair[0] != pair[1] and not wanted.isdisjoint(pair[1]))
+    return Folding(folded, relevant)
+
+
+@cache
+def _cased_characters() -> tuple[str, ...]:
+    """Every character that folding changes."""
+    return tuple(character for character in map(chr, range(0x1F000)) if character.casefold() != character)
 
 
 @lru_cache(maxsize=1024)
