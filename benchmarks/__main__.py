@@ -5,19 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.environment import find_mlflow_python
-from benchmarks.measure import compare
 from benchmarks.operations import Operation
-from benchmarks.peer import BenchmarkError, Peer
-from benchmarks.progress import Progress
+from benchmarks.peer import BenchmarkError
+from benchmarks.populate.server import KEYS, STEPS
 from benchmarks.report import Report
+from benchmarks.session import Comparison
 from benchmarks.suites import SUITES, Suite
 from benchmarks.workload import Scale
 
@@ -39,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not console.is_terminal:
         console = Console(width=200)
     console.print(report.table())
+    for line in report.plan_lines():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if options.json:
         options.json.write_text(json.dumps(report.json(), indent=2) + "\n", encoding="utf-8")
     if options.markdown:
@@ -61,7 +60,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=lambda text: text.split(","),
         help="comma-separated; default: all, which are " + _each(lambda suite: ",".join(suite.sides)),
     )
-    parser.add_argument("--runs", type=_positive, default=FULL.runs, help="runs to search; default: %(default)s")
+    parser.add_argument(
+        "--runs", type=_positive, help="runs to search; default: " + _each(lambda suite: str(suite.runs))
+    )
     parser.add_argument(
         "--points", type=_positive, default=FULL.points, help="points of the long history; default: %(default)s"
     )
@@ -73,6 +74,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         choices=["NORMAL", "FULL"],
         default="NORMAL",
         help="SQLite's setting, of holdall and the raw driver; default: %(default)s",
+    )
+    parser.add_argument(
+        "--latency",
+        type=float,
+        default=0.0,
+        metavar="MS",
+        help="milliseconds to a server, and as many back; default: 0",
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a promised ratio is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
@@ -88,6 +96,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
     suite = SUITES[options.store]
+    if options.latency and not suite.on_server:
+        parser.error(f"--latency is for stores on servers, not for {suite.name}")
     _refuse_unknown(parser, "operation", options.only or (), suite.operations)
     _refuse_unknown(parser, "side", options.sides or (), suite.sides)
     return options
@@ -112,33 +122,30 @@ def _refuse_unknown(parser: argparse.ArgumentParser, what: str, names: Iterable[
 
 def _measure(options: argparse.Namespace) -> Report:
     suite = SUITES[options.store]
-    operations = _choose(suite, options.only)
-    work: Path = options.work_dir.resolve()
-    work.mkdir(parents=True, exist_ok=True)
-    scale = Scale(options.runs, options.points)
-    rounds: int | None = options.rounds
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=work, prefix="run-")))
-        progress = stack.enter_context(Progress(_total(operations, rounds)))
-        peers = []
-        for name in options.sides or suite.sides:
-            python = find_mlflow_python(options.mlflow_python, work) if name == "mlflow" else Path(sys.executable)
-            peer = Peer(suite.name, name, python, folder / name, scale, options.synchronous)
-            peers.append(stack.enter_context(peer))
-        for peer in peers:
-            progress.say(f"preparing {peer.name}")
-            peer.wait_ready()
-        results = [compare(peers, operation, rounds, progress.advance) for operation in operations]
-    versions = {peer.name: peer.version for peer in peers}
-    return Report(results, versions, f"{scale.runs:,} runs, {scale.points:,} points", raw="raw" in suite.sides)
+    scale = Scale(options.runs or suite.runs, options.points)
+    comparison = Comparison(
+        suite,
+        options.sides or list(suite.sides),
+        _choose(suite, options.only),
+        scale,
+        options.work_dir,
+        options.rounds,
+        options.mlflow_python,
+        options.synchronous,
+        options.latency / 1000,
+        suite.operations.get("reopen_best_runs"),
+    )
+    found = comparison.run()
+    stored = f"{scale.runs:,} runs, {scale.points:,} points"
+    if suite.on_server:
+        stored = f"{scale.runs:,} runs of {KEYS * STEPS} points, a history of {scale.points:,} points"
+    if options.latency:
+        stored += f", {options.latency:g} ms to the server and as many back"
+    return Report(found.results, found.versions, stored, raw="raw" in suite.sides, plans=found.plans)
 
 
 def _choose(suite: Suite, only: Collection[str] | None) -> list[Operation]:
     return [item for name, item in suite.operations.items() if (name in only if only else item.by_default)]
-
-
-def _total(operations: Sequence[Operation], rounds: int | None) -> int:
-    return sum(rounds or operation.rounds for operation in operations)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ __all__ = ["MLFLOW_VERSION", "find_mlflow_python"]
 
 MLFLOW_VERSION = "3.17.2"
 VARIABLE = "HOLDALL_BENCH_MLFLOW_PYTHON"
+DRIVERS = ("psycopg2-binary", "PyMySQL", "cryptography")
+"""What MLflow needs for stores on servers, and does not bring."""
 
 
 def find_mlflow_python(named: Path | None, work: Path) -> Path:
@@ -45,8 +47,8 @@ def _own_version() -> str | None:
         return None
 
 
-def _version(python: Path) -> str:
-    code = "from importlib import metadata; print(metadata.version('mlflow'))"
+def _version(python: Path, package: str = "mlflow") -> str:
+    code = f"from importlib import metadata; print(metadata.version({package!r}))"
     try:
         done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
     except OSError as error:
@@ -56,10 +58,10 @@ def _version(python: Path) -> str:
 
 def _make_environment(folder: Path) -> Path:
     python = folder / "bin" / "python"
-    if python.is_file() and _version(python) == MLFLOW_VERSION:
+    if python.is_file() and _version(python) == MLFLOW_VERSION and all(_version(python, name) for name in DRIVERS):
         return python
     venv.create(folder, with_pip=True, clear=True)
-    command = [str(python), "-m", "pip", "install", "--quiet", f"mlflow=={MLFLOW_VERSION}"]
+    command = [str(python), "-m", "pip", "install", "--quiet", f"mlflow=={MLFLOW_VERSION}", *DRIVERS]
     if subprocess.run(command, check=False).returncode != 0:
         raise BenchmarkError(f"MLflow {MLFLOW_VERSION} cannot be installed in {folder}.")
     return python

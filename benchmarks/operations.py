@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import plans
 
-__all__ = ["FILE_OPERATIONS", "SQLITE_OPERATIONS", "Operation"]
+__all__ = ["FILE_OPERATIONS", "SERVER_OPERATIONS", "SQLITE_OPERATIONS", "Operation"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +105,21 @@ FILE_OPERATIONS = (
     Operation("open_new", "open a new store", plans.open_new, 1, 5),
 )
 """Against MLflow's file store, in the order of the table. MLflow reads every run at every search: rounds are few."""
+
+SERVER_OPERATIONS = (
+    Operation("log_metric", "log_metric", plans.log_metric, 50, 9, times_mlflow=5),
+    Operation("log_param", "log_param", plans.log_param, 50, 9),
+    Operation("set_tag", "set_tag", plans.set_tag, 50, 9),
+    Operation("log_metrics", "log_batch, 1,000 metrics", plans.log_metrics, 5, 7, times_mlflow=12),
+    Operation("log_labels", "log_batch, 100 params + 100 tags", plans.log_labels, 5, 7),
+    Operation("create_run", "create_run", plans.create_run, 25, 9, times_mlflow=5),
+    Operation("get_run", "get_run", plans.get_run, 25, 9),
+    Operation("history", "history of a metric", plans.history, 1, 5, times_mlflow=5),
+    Operation("best_runs", "top 100 runs by metric", plans.best_runs, 3, 5, times_mlflow=20),
+    Operation("top_runs", "top 100 runs by metric, filtered", plans.top_runs, 3, 5),
+    Operation("first_page", "first 100 runs by start time", plans.first_page, 3, 5),
+    Operation("by_param", "first 100 runs with a param", plans.by_param, 3, 5),
+    Operation("scan", "read a tenth of the runs", plans.scan, 1, 3, times_mlflow=8),
+    Operation("reopen_best_runs", "the plan of the top 100", plans.reopen_best_runs, 1, 1, by_default=False),
+)
+"""Against MLflow's store on the same database server, in the order of the table."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from benchmarks.worker import DATABASE
 from benchmarks.workload import Scale
 
 __all__ = ["BenchmarkError", "Measurement", "Peer"]
@@ -46,12 +47,22 @@ class Peer:
         folder: Where its stores, its caches and its log lie.
         scale: How much is stored before reading is measured.
         synchronous: SQLite's setting, for the sides that let one choose.
+        database: URI of its database, where stores are on a server.
 
     Attributes:
         version: What is measured, once `wait_ready` has returned.
     """
 
-    def __init__(self, suite: str, name: str, python: Path, folder: Path, scale: Scale, synchronous: str) -> None:
+    def __init__(
+        self,
+        suite: str,
+        name: str,
+        python: Path,
+        folder: Path,
+        scale: Scale,
+        synchronous: str,
+        database: str = "",
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.version = ""
@@ -65,7 +76,12 @@ class Peer:
                 stderr=log,
                 text=True,
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": import_path(), "XDG_CACHE_HOME": str(folder / "caches")},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": import_path(),
+                    "XDG_CACHE_HOME": str(folder / "caches"),
+                    DATABASE: database,
+                },
             )
 
     def __enter__(self) -> Self:

@@ -10,20 +10,27 @@ from typing import Any
 from benchmarks.populate.mlruns import write_tag
 from benchmarks.sides.base import Side, Task
 from benchmarks.sides.mlruns import MlrunsSide
+from benchmarks.sides.server import ServerSide
 from benchmarks.workload import (
     BATCH_LABELS,
     BATCH_METRICS,
+    BEST,
+    BY_PARAM,
+    FIRST_PAGE,
     HISTORY_KEY,
     HISTORY_RUN,
     ONE_PAGE,
+    Search,
     leading_run,
     points,
-    stored_runs,
 )
 
 __all__ = [
     "Tasks",
+    "best_runs",
+    "by_param",
     "create_run",
+    "first_page",
     "first_scan",
     "first_top_runs",
     "get_run",
@@ -34,6 +41,7 @@ __all__ = [
     "log_param",
     "open_existing",
     "open_new",
+    "reopen_best_runs",
     "reopen_top_runs",
     "scan",
     "scan_at_once",
@@ -87,8 +95,7 @@ def create_run(side: Side, calls: int) -> Tasks:
 
 def get_run(side: Side, calls: int) -> Tasks:
     """Runs picked at random."""
-    chosen = Random(calls).choices(stored_runs(side.scale.runs), k=calls)
-    return [side.get_run(run.run_id) for run in chosen]
+    return [side.get_run(run_id) for run_id in Random(calls).choices(side.stored_ids(), k=calls)]
 
 
 def history(side: Side, calls: int) -> Tasks:
@@ -99,6 +106,32 @@ def history(side: Side, calls: int) -> Tasks:
 def top_runs(side: Side, calls: int) -> Tasks:
     """The search for `TOP`."""
     return [side.top_runs() for _ in range(calls)]
+
+
+def best_runs(side: ServerSide, calls: int) -> Tasks:
+    """The search for `BEST`."""
+    return _searches(side, calls, BEST)
+
+
+def first_page(side: ServerSide, calls: int) -> Tasks:
+    """The search for `FIRST_PAGE`."""
+    return _searches(side, calls, FIRST_PAGE)
+
+
+def by_param(side: ServerSide, calls: int) -> Tasks:
+    """The search for `BY_PARAM`."""
+    return _searches(side, calls, BY_PARAM)
+
+
+def reopen_best_runs(side: ServerSide, calls: int) -> Tasks:
+    """The search for `BEST`, by a store that has new connections."""
+    side.close_read()
+    side.open_read()
+    return _searches(side, calls, BEST)
+
+
+def _searches(side: ServerSide, calls: int, search: Search) -> Tasks:
+    return [side.search(search) for _ in range(calls)]
 
 
 def scan(side: Side, calls: int) -> Tasks:

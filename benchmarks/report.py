@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from rich.table import Table
 
 from benchmarks.measure import Result
 
-__all__ = ["Report"]
+__all__ = ["Report", "duration", "machine"]
 
 _HEADINGS = (
     "operation",
@@ -27,6 +27,9 @@ _HEADINGS = (
 _RULES = ("---", *("---:",) * 7, "---")
 _RAW_COLUMNS = (2, 6, 7)
 
+INDEX = "holdall_latest_metrics_by_value"
+"""The index that finds the best runs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -37,25 +40,27 @@ class Report:
         versions: What each side is.
         scale: How much was stored, in words.
         raw: Whether the table has columns for the raw driver: files have none.
+        plans: How a server carried out the search that is promised to use an index, by side.
     """
 
     results: Sequence[Result]
     versions: dict[str, str]
     scale: str
     raw: bool = True
+    plans: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def missed(self) -> list[str]:
         """Promises that were not kept, in words."""
-        return [line for result in self.results for line in _missed(result)]
+        missed = [line for result in self.results for line in _missed(result)]
+        if "holdall" in self.plans and not any(INDEX in plan for plan in self.plans["holdall"]):
+            missed.append(f"The search for the top 100 uses no index {INDEX}.")
+        return missed
 
     @property
     def conditions(self) -> str:
         """One line on what was measured, and where."""
-        machine = (
-            f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
-        )
-        return "; ".join([*self.versions.values(), self.scale, machine])
+        return "; ".join([*self.versions.values(), self.scale, machine()])
 
     def table(self) -> Table:
         """For a terminal."""
@@ -70,7 +75,16 @@ class Report:
         """For the documentation."""
         rows = map(self._choose, [_HEADINGS, _RULES, *map(_cells, self.results)])
         lines = ["| " + " | ".join(row) + " |" for row in rows]
-        return "\n".join([*lines, "", f"{self.conditions}. Median time of a call.", ""])
+        plans = ["```text", *self.plan_lines(), "```", ""] if self.plans else []
+        return "\n".join([*lines, "", f"{self.conditions}. Median time of a call.", "", *plans])
+
+    def plan_lines(self) -> Iterator[str]:
+        """The plans, for a terminal and for the documentation."""
+        for side, plans in self.plans.items():
+            for plan in plans:
+                yield f"{side}'s search for the top 100, as the server did it:"
+                yield from plan.splitlines()
+                yield ""
 
     def _choose(self, row: tuple[str, ...]) -> list[str]:
         """The columns of a full row that the table has."""
@@ -82,6 +96,7 @@ class Report:
             "conditions": self.conditions,
             "versions": self.versions,
             "missed": self.missed,
+            "plans": self.plans,
             "operations": [
                 {
                     "name": result.operation.name,
@@ -120,7 +135,7 @@ def _cells(result: Result) -> tuple[str, ...]:
     checked = [measured for _, measured, promised in _checks(result) if measured is not None and promised is not None]
     return (
         result.operation.title,
-        *(_duration(result.median(side)) for side in ("holdall", "raw", "mlflow")),
+        *(duration(result.median(side)) for side in ("holdall", "raw", "mlflow")),
         "–" if times is None else f"{times:.1f}×",
         "–" if times_promised is None else f"≥ {times_promised:g}×",
         "–" if share is None else f"{share:.2f}",
@@ -129,7 +144,13 @@ def _cells(result: Result) -> tuple[str, ...]:
     )
 
 
-def _duration(seconds: float | None) -> str:
+def machine() -> str:
+    """What it was measured on."""
+    return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time with the unit that suits it."""
     if seconds is None:
         return "–"
     for factor, unit in ((1, "s"), (1e3, "ms")):

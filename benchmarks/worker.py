@@ -1,6 +1,7 @@
 """The process that plays one side: `python -m benchmarks.worker SUITE SIDE FOLDER RUNS POINTS SYNCHRONOUS`.
 
 It answers with JSON lines on standard output. The first, unasked, is `{"version": …}` when its stores are ready.
+The URI of its database on a server, if it has one, is in the environment, as it holds a password.
 Each line `{"operation": …, "calls": n}` that it reads is answered with the seconds that the calls took together, the
 answer of the last one, and the numbers of rows in the store that is logged to. What libraries print goes to standard
 error. Standard library only.
@@ -20,7 +21,10 @@ from benchmarks.sides.base import Side
 from benchmarks.suites import SUITES, Suite
 from benchmarks.workload import Scale
 
-__all__ = ["measure", "serve"]
+__all__ = ["DATABASE", "measure", "serve"]
+
+DATABASE = "HOLDALL_BENCH_DATABASE"
+"""The environment variable with the URI."""
 
 Reply = dict[str, object]
 
@@ -60,7 +64,8 @@ def main(arguments: list[str]) -> None:
     suite = SUITES[store]
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    side = suite.open_side(name, Path(folder), Scale(int(runs), int(points)), synchronous)
+    scale = Scale(int(runs), int(points))
+    side = suite.open_side(name, Path(folder), scale, synchronous, os.environ.get(DATABASE, ""))
     serve(suite, side, sys.stdin, replies)
 
 

@@ -9,16 +9,22 @@ from random import Random
 __all__ = [
     "BATCH_LABELS",
     "BATCH_METRICS",
+    "BEST",
+    "BY_PARAM",
     "EXPERIMENT",
     "EXPERIMENT_ID",
+    "FIRST_PAGE",
     "HISTORY_KEY",
     "HISTORY_RUN",
+    "LOG_EXPERIMENT_ID",
     "ONE_PAGE",
     "PAGE",
+    "SCAN_EXPERIMENT_ID",
     "START",
     "TOP",
     "Point",
     "Scale",
+    "Search",
     "StoredRun",
     "iterate_runs",
     "leading_run",
@@ -31,6 +37,12 @@ EXPERIMENT = "bench"
 
 EXPERIMENT_ID = 1
 """Its id, which is also the name of its folder where a store keeps folders."""
+
+SCAN_EXPERIMENT_ID = 2
+"""The experiment of the runs that are all read, where they are not those that are searched."""
+
+LOG_EXPERIMENT_ID = 3
+"""The experiment that is logged to, where that is not a store of its own."""
 
 HISTORY_KEY = "loss"
 HISTORY_RUN = "f" * 32
@@ -71,6 +83,9 @@ class Search:
 
 
 TOP = Search("metrics.m0 > 0.25 and params.p0 = 'v3'", "metrics.m0 DESC", 100)
+BEST = Search("", "metrics.m0 DESC", 100)
+FIRST_PAGE = Search("", "attributes.start_time DESC", 100)
+BY_PARAM = Search("params.p0 = 'v3'", "attributes.start_time DESC", 100)
 
 
 @dataclass(frozen=True, slots=True)

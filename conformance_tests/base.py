@@ -88,8 +88,18 @@ def _missing(needed: list[str], harness: BackendHarness) -> list[str]:
 
 
 def _capabilities(harness: BackendHarness) -> Capabilities:
-    with harness.open() as store:
-        return store.capabilities
+    """Asked once for each place: opening a store may take longer than most tests."""
+    known = _KNOWN.get(harness.uri) if harness.uri else None
+    if known is None:
+        with harness.open() as store:
+            known = store.capabilities
+        if harness.uri:
+            _KNOWN[harness.uri] = known
+    return known
+
+
+_KNOWN: dict[str, Capabilities] = {}
+"""Capabilities by URI; those of one store do not change."""
 
 
 def _meets(name: str, harness: BackendHarness, flags: Capabilities | None) -> bool:

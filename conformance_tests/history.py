@@ -116,6 +116,31 @@ class HistoryTests(BackendSuite):
         assert store.get_metric_history(run, "m", len(_TIED)).token is None
         assert store.get_metric_history(run, "m", len(_TIED) - 1).token is not None
 
+    @pytest.mark.parametrize("count", [1, 2, 3, 7, 99, 100, 101])
+    def test_sample_history_spreads_points_evenly(self, store: BackendStore, run: str, count: int) -> None:
+        """Of n points, those at ⌊i(n−1)/(count−1)⌋ of the history come, in its order; of one, the last.
+
+        Usual cause of failure: every n-th point, which leaves out the last.
+        """
+        points = [Metric("m", float(number % 7), 1000 + number // 2, number) for number in range(100)]
+        store.log_batch(run, _shuffled(points))
+        history = list(store.get_metric_history(run, "m"))
+        places = range(100) if count >= 100 else [i * 99 // (count - 1) for i in range(count)] if count > 1 else [99]
+        assert store.sample_metric_history(run, "m", count) == [history[place] for place in places]
+
+    def test_sample_history_keeps_special_values_and_refuses_nonsense(self, store: BackendStore, run: str) -> None:
+        """Points are those of the history, to the bit; an unknown metric has none, an unknown run is an error.
+
+        Usual cause of failure: values as a drawing library would have them.
+        """
+        store.log_batch(run, _shuffled(_TIED))
+        sampled = store.sample_metric_history(run, "m", len(_TIED))
+        assert [identity(point) for point in sampled] == list(map(identity, _TIED))
+        assert store.sample_metric_history(run, "other", 5) == []
+        refuses(NotFound, store.sample_metric_history, "e" * 32, "m", 5)
+        refuses(InvalidParameterValue, store.sample_metric_history, run, "m", 0)
+        refuses(InvalidParameterValue, store.sample_metric_history, run, "", 5)
+
     def test_get_history_of_unknown_metric_is_empty(self, store: BackendStore, run: str) -> None:
         """A metric that was never logged has no points; other metrics and similar keys do not show.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -313,6 +314,21 @@ class RunSearchTests(BackendSuite):
 
 class ExperimentSearchTests(BackendSuite):
     """Searches for experiments; each test looks at experiments of its own names only."""
+
+    def test_page_experiments_by_pattern_finds_all_characters(self, store: BackendStore) -> None:
+        """A pattern's `%` stands for any characters, also those beyond the basic plane, on whatever page they come.
+
+        Usual cause of failure: an index range for the pattern, which some collations end too early.
+        """
+        salt = unique("pages")
+        names = [f"{salt}{name}" for name in ("", "a", "z", "😀")]
+        for name in names:
+            store.create_experiment(name)
+        pattern = f"name LIKE '{salt}%'"
+        for order, expected in (("name ASC", names), ("name DESC", names[::-1])):
+            for size in (1, 2, 100):
+                page = partial(store.search_experiments, ViewType.ALL, size, pattern, [order])
+                assert [experiment.name for experiment in drain(page)] == expected
 
     def test_search_experiments_by_name_finds_exact_matches(self, store: BackendStore) -> None:
         """Names compare exactly; LIKE and ILIKE as for runs.

@@ -9,6 +9,15 @@ from holdall.stores.artifact_io import ArtifactUpload, ArtifactWriter, Digest, O
 from holdall.stores.artifacts import ArtifactStore
 from holdall.stores.backend import BackendStore
 from holdall.stores.capabilities import ArtifactCapabilities, Capabilities
+from holdall.stores.databases import (
+    DatabaseReport,
+    DatabaseStore,
+    Finding,
+    FindingKind,
+    TuningPlan,
+    TuningStep,
+    as_database_store,
+)
 from holdall.stores.entities import (
     Dataset,
     DatasetInput,
@@ -70,12 +79,16 @@ __all__ = [
     "BackendStore",
     "Capabilities",
     "DataLoss",
+    "DatabaseReport",
+    "DatabaseStore",
     "Dataset",
     "DatasetInput",
     "Digest",
     "Experiment",
     "ExperimentTag",
     "FileInfo",
+    "Finding",
+    "FindingKind",
     "HoldallError",
     "InputTag",
     "InternalError",
@@ -114,10 +127,13 @@ __all__ = [
     "StoreURI",
     "TemporarilyUnavailable",
     "TransferProgress",
+    "TuningPlan",
+    "TuningStep",
     "Unauthenticated",
     "Unsupported",
     "UnsupportedScheme",
     "ViewType",
+    "as_database_store",
     "as_logged_model_store",
     "join_artifact_path",
     "known_schemes",

@@ -27,7 +27,7 @@ from holdall.stores.entities import (
 from holdall.stores.errors import InvalidParameterValue
 from holdall.stores.names import RUN_NAME_TAG, USER_TAG, new_run_id, new_run_name
 from holdall.stores.paging import decode_token, fingerprint, make_page
-from holdall.stores.points import history_key
+from holdall.stores.points import evenly_spaced, history_key
 from holdall.stores.problems import Problem
 from holdall.stores.queries import ExperimentQuery, HistoryQuery, RunQuery
 from holdall.stores.rules import experiment_not_found, run_not_found
@@ -484,6 +484,26 @@ class BackendStore(Store):
             raise run_not_found(run_id)
         return make_page(points, limit, mark, history_key)
 
+    def sample_metric_history(self, run_id: str, key: str, max_points: int) -> list[Metric]:
+        """Points spread evenly over a metric's history, for a curve: in its order, the first and the last among them.
+
+        Args:
+            run_id: The run, active or deleted.
+            key: The metric.
+            max_points: How many to return, at least 1; all if there are no more. A single one is the last.
+
+        Raises:
+            InvalidParameterValue: An argument is malformed.
+            NotFound: There is no such run.
+        """
+        self._check_open()
+        validation.validate_run_id(run_id)
+        validation.validate_key(key)
+        points = self._sample_metric_history(run_id, key, validation.validate_max_results(max_points, 2**31))
+        if points is None:
+            raise run_not_found(run_id)
+        return points
+
     # What a backend implements
 
     @property
@@ -580,6 +600,11 @@ class BackendStore(Store):
         """At most `query.limit` runs in order, beginning after `query.after`."""
 
     # Derived: right as they are; override them for speed
+
+    def _sample_metric_history(self, run_id: str, key: str, max_points: int) -> list[Metric] | None:
+        """Derived from the whole history: `evenly_spaced` points of it; None if there is no such run."""
+        points = self._get_metric_history(HistoryQuery(run_id, key))
+        return None if points is None else evenly_spaced(points, max_points)
 
     def _log_metric(self, run_id: str, metric: Metric) -> None:
         """Derived from `_log_batch`."""

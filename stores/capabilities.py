@@ -25,6 +25,7 @@ class Capabilities:
             side by side. Names are found exactly in any case.
         datasets: `log_inputs` is supported.
         logged_models: The store is a `LoggedModelStore` too.
+        database: The store is a `DatabaseStore` too.
         restores_by_cause: `restore_experiment` leaves runs alone that were deleted by hand before the experiment was.
         max_experiment_id: Greatest experiment id that can be kept, as a number.
     """
@@ -38,6 +39,7 @@ class Capabilities:
     exact_names: bool = True
     datasets: bool = True
     logged_models: bool = False
+    database: bool = False
     restores_by_cause: bool = True
     max_experiment_id: int = 2**63 - 1
 

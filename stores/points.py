@@ -7,7 +7,7 @@ stays total and does not depend on which point was logged first.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from holdall.stores.entities import LoggedModelMetric, Metric
@@ -15,12 +15,29 @@ from holdall.stores.entities import LoggedModelMetric, Metric
 if TYPE_CHECKING:  # the evaluation of searches imports this module
     from holdall.stores.search.ast import SortKey
 
-__all__ = ["history_key", "latest_by_key", "latest_key", "latest_model_metrics", "model_point_key", "value_rank"]
+__all__ = [
+    "evenly_spaced",
+    "history_key",
+    "latest_by_key",
+    "latest_key",
+    "latest_model_metrics",
+    "model_point_key",
+    "value_rank",
+]
 
 
 def value_rank(value: float) -> tuple[float, int]:
     """A metric value's place among the others: (number, 1 for NaN)."""
     return (0.0, 1) if math.isnan(value) else (value, 0)
+
+
+def evenly_spaced(points: Sequence[Metric], count: int) -> list[Metric]:
+    """At most `count` points of a history, the first and the last among them: of n, those at ⌊i(n−1)/(count−1)⌋."""
+    if len(points) <= count:
+        return list(points)
+    if count == 1:
+        return [points[-1]]
+    return [points[place * (len(points) - 1) // (count - 1)] for place in range(count)]
 
 
 def history_key(metric: Metric | LoggedModelMetric) -> SortKey:

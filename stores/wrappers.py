@@ -14,6 +14,7 @@ from holdall.stores.artifact_io import ArtifactWriter, OpenedArtifact
 from holdall.stores.artifacts import ArtifactStore
 from holdall.stores.backend import BackendStore
 from holdall.stores.capabilities import ArtifactCapabilities, Capabilities
+from holdall.stores.databases import DatabaseReport, DatabaseStore, TuningPlan, TuningStep, as_database_store
 from holdall.stores.entities import (
     DatasetInput,
     Experiment,
@@ -91,10 +92,11 @@ def failing(*, before: Plan | None = None, after: Plan | None = None) -> Around:
     return around
 
 
-class WrapperBackendStore(BackendStore, LoggedModelStore):
+class WrapperBackendStore(BackendStore, LoggedModelStore, DatabaseStore):
     """A backend store that passes every operation on to another one, which it closes with itself.
 
-    Promises are those of the wrapped store; if that keeps no logged models, operations on them are `Unsupported`.
+    Promises are those of the wrapped store; if that keeps no logged models or is no database, operations on these are
+    `Unsupported`.
 
     Args:
         inner: The wrapped store.
@@ -211,6 +213,10 @@ class WrapperBackendStore(BackendStore, LoggedModelStore):
         with self._around("get_metric_history"):
             return self.inner._get_metric_history(query)
 
+    def _sample_metric_history(self, run_id: str, key: str, max_points: int) -> list[Metric] | None:
+        with self._around("sample_metric_history"):
+            return self.inner._sample_metric_history(run_id, key, max_points)
+
     def _search_runs(self, query: RunQuery) -> list[Run]:
         with self._around("search_runs"):
             return self.inner._search_runs(query)
@@ -258,6 +264,18 @@ class WrapperBackendStore(BackendStore, LoggedModelStore):
     def _link_models(self, run_id: str, inputs: Sequence[str], outputs: Mapping[str, int]) -> None:
         with self._around("link_models"):
             as_logged_model_store(self.inner)._link_models(run_id, inputs, outputs)
+
+    def _inspect_database(self, on_check: Callable[[str], None]) -> DatabaseReport:
+        with self._around("inspect_database"):
+            return as_database_store(self.inner)._inspect_database(on_check)
+
+    def _plan_tuning(self, undo: bool) -> TuningPlan:
+        with self._around("plan_tuning"):
+            return as_database_store(self.inner)._plan_tuning(undo)
+
+    def _tune_database(self, undo: bool, on_step: Callable[[TuningStep], None]) -> TuningPlan:
+        with self._around("tune_database"):
+            return as_database_store(self.inner)._tune_database(undo, on_step)
 
 
 class ReadOnlyBackendStore(WrapperBackendStore):

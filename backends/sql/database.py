@@ -186,6 +186,14 @@ class Database(ABC):
         """
 
     @abstractmethod
+    def one(self, statement: Statement, *values: object) -> Row | None:
+        """Run one statement as a transaction of its own; the first row that it gives, or None.
+
+        Raises:
+            HoldallError: What a driver's error means.
+        """
+
+    @abstractmethod
     def need(self, table: sa.Table) -> None:
         """Create one of holdall's own tables in a database that MLflow made, unless it is there.
 

@@ -56,6 +56,7 @@ class SqlDialect(ABC):
         joins_planned: How many conditions on other tables the planner may turn into joins; with more, it takes longer
             to plan a search than to look at its rows. None where it does not.
         reads_in_key_order: Whether rows come in the order of the key if nothing else is asked.
+        combines_writes: Whether one statement can write to several tables and read another.
         keeps_negative_zero: Whether a number column keeps the sign of −0.0.
         exact_text: Whether texts that differ are different for the database, so that its keys are exact.
     """
@@ -69,6 +70,7 @@ class SqlDialect(ABC):
     keeps_negative_zero: bool = True
     reads_in_key_order: bool = True
     joins_planned: int | None = None
+    combines_writes: bool = False
 
     @abstractmethod
     def rows(self, columns: Sequence[sa.Column[Any]]) -> Rows | None:
@@ -89,7 +91,7 @@ class SqlDialect(ABC):
             table: The table.
             columns: Columns given, as parameters of the same names.
             when: Insert only if this holds.
-            rows: Insert these rows of the columns instead.
+            rows: Insert these rows instead, of all columns but the first, which stays a parameter.
         """
 
     @abstractmethod
@@ -140,6 +142,22 @@ class SqlDialect(ABC):
         """A join that looks up `inner` for each row of `outer`, where the planner would not find that by itself."""
         return OrderedJoin(outer, inner, on)
 
+    def of_each(
+        self, owner: sa.Column[Any], columns: Sequence[sa.ColumnElement[Any]], owners: sa.BindParameter[Any]
+    ) -> sa.Select[Any]:
+        """Select owner and columns of the rows that belong to the items of a list."""
+        return sa.select(owner, *columns).where(self.one_of(owner, owners))
+
+    def objects_of_each(
+        self,
+        owner: sa.Column[Any],
+        key: sa.ColumnElement[Any],
+        value: sa.ColumnElement[Any],
+        owners: sa.BindParameter[Any],
+    ) -> sa.Select[Any]:
+        """Select each owner in a list and the text of a JSON object of its rows; owners without rows are absent."""
+        return sa.select(owner, self.object_of(key, value)).where(self.one_of(owner, owners)).group_by(owner)
+
     @abstractmethod
     def missing_last(self, column: sa.ColumnElement[Any], *, ascending: bool) -> list[sa.ColumnElement[Any]]:
         """What to sort by so that NULL comes after all values."""
@@ -171,10 +189,11 @@ class SqlDialect(ABC):
         if when is None and rows is None:
             return insert.values({column: sa.bindparam(column) for column in columns})
         table = insert.table
-        given = (
-            [sa.bindparam(column, type_=table.c[column].type) for column in columns] if rows is None else rows.columns
-        )
-        select = sa.select(*given) if rows is None else sa.select(*given).select_from(rows.source)
+        parameters = [sa.bindparam(column, type_=table.c[column].type) for column in columns]
+        if rows is None:
+            select: sa.Select[Any] = sa.select(*parameters)
+        else:
+            select = sa.select(parameters[0], *rows.columns).select_from(rows.source)
         # Without a condition, SQLite takes what follows the selection for a part of it.
         return insert.from_select(list(columns), select.where(sa.true() if when is None else when))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import sqlalchemy as sa
 from sqlalchemy.sql.dml import Insert
 
-from holdall.backends.sql.database import Row, Session
+from holdall.backends.sql.database import Answer, Row, Session
 from holdall.backends.sql.dialect import SqlDialect
 from holdall.backends.sql.schema import experiment_deletions, experiment_tags, experiments, runs
 from holdall.backends.sql.statements import Bulk, Statement
@@ -221,9 +221,13 @@ class ExperimentRows:
             tags[number][key] = value or ""
         return [_experiment(row, tags[row[0]]) for row in rows]
 
-    def to_use(self, session: Session, experiment_id: str) -> Experiment:
-        """The experiment without tags, if it is active; it stays so until the end of the transaction."""
-        row = session.one(_SELECT_TO_USE, numeric_id(experiment_id))
+    def hold_stage(self, session: Session, experiment_id: str) -> Answer:
+        """Ask for what `check_active` needs; the stage stays what it is until the end of the transaction."""
+        return session.ask(_SELECT_TO_USE, numeric_id(experiment_id))
+
+    def check_active(self, found: Answer, experiment_id: str) -> Experiment:
+        """The experiment without tags, if it is active."""
+        row = found.first
         return require_active_experiment(None if row is None else _experiment(row, {}), experiment_id)
 
     def to_change(self, session: Session, experiment_id: str) -> Experiment:

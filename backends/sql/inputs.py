@@ -11,6 +11,7 @@ from holdall.backends.sql.database import Answer, Row, Session
 from holdall.backends.sql.schema import datasets, input_tags, inputs, runs
 from holdall.backends.sql.statements import Bulk, Statement
 from holdall.stores.entities import Dataset, DatasetInput, InputTag, RunInputs
+from holdall.stores.rules import indistinct
 
 __all__ = ["DATASET_LINK", "ask_of_many", "ask_of_run", "by_run", "of_run", "write"]
 
@@ -102,7 +103,8 @@ def _write_dataset(session: Session, experiment_id: object, dataset: Dataset) ->
         dataset.profile,
     )
     row = session.one(_DATASET_ID, experiment_id, dataset.name, dataset.digest)
-    assert row is not None
+    if row is None:
+        raise indistinct("datasets", dataset.name)
     return str(row[0])
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
-from holdall.backends.sql.database import Answer, Row, Session, by_key
-from holdall.backends.sql.schema import IS_ACTIVE, latest_metrics, metrics
+from holdall.backends.sql.database import Answer, Database, Row, Session, by_key
+from holdall.backends.sql.dialect import SqlDialect
+from holdall.backends.sql.schema import IS_ACTIVE, STAYS_ACTIVE, latest_metrics, metrics, runs
 from holdall.backends.sql.statements import Bulk, Statement
 from holdall.stores.entities import Metric
 from holdall.stores.queries import HistoryQuery
@@ -22,9 +24,11 @@ __all__ = [
     "ask_history",
     "ask_latest",
     "ask_latest_of_many",
+    "ask_sample",
     "history_of",
     "latest_by_run",
     "latest_of",
+    "log_one",
     "stored_value",
     "value_of",
     "write",
@@ -44,7 +48,7 @@ _POINT = ("run_uuid", "key", "timestamp", "step", "value", "is_nan")
 _LATEST = ("run_uuid", "key", "step", "timestamp", "value", "is_nan")
 _LATEST_KEY = ("run_uuid", "key")
 _NEWER_BY = ("step", "timestamp", "value", "is_nan")
-_INSERT = Statement(lambda dialect: dialect.insert_or_ignore(metrics, _POINT, when=IS_ACTIVE), *_POINT, "id")
+_INSERT = Statement(lambda dialect: dialect.insert_or_ignore(metrics, _POINT, when=STAYS_ACTIVE), *_POINT, "id")
 _UPSERT_LATEST = Statement(
     lambda dialect: dialect.upsert(latest_metrics, _LATEST, _LATEST_KEY, newer_by=_NEWER_BY, when=IS_ACTIVE),
     *_LATEST,
@@ -62,6 +66,9 @@ _UPSERT_LATEST_OF_MANY = Bulk(
     [latest_metrics.c[name] for name in _LATEST],
     "id",
 )
+_LOG_ONE = Statement(lambda dialect: _combined(dialect), *_POINT, "id")  # noqa: PLW0108 - defined below
+"""Writes a point if the run is active, in one statement; the run's stage."""
+
 _SELECT_SOME_KEYS = Statement(
     lambda dialect: sa.select(latest_metrics.c.key).where(
         latest_metrics.c.run_uuid == sa.bindparam("id"), dialect.one_of(latest_metrics.c.key, sa.bindparam("keys"))
@@ -79,9 +86,7 @@ _SELECT_LATEST = Statement(
     lambda _: sa.select(*_LATEST_COLUMNS).where(latest_metrics.c.run_uuid == sa.bindparam("id")), "id"
 )
 _SELECT_LATEST_OF_MANY = Statement(
-    lambda dialect: sa.select(latest_metrics.c.run_uuid, *_LATEST_COLUMNS).where(
-        dialect.one_of(latest_metrics.c.run_uuid, sa.bindparam("ids"))
-    ),
+    lambda dialect: dialect.of_each(latest_metrics.c.run_uuid, _LATEST_COLUMNS, sa.bindparam("ids")),
     "ids",
 )
 
@@ -102,12 +107,32 @@ def value_of(stored: float | None) -> float:
     return -math.inf if stored <= -_LARGEST else float(stored)
 
 
-def write_one(session: Session, run_id: str, metric: Metric) -> None:
-    """Insert a point of an active run and bring `latest_metrics` up to date."""
+def _combined(dialect: SqlDialect) -> sa.Select[Any]:
+    stage = sa.select(runs.c.lifecycle_stage).where(runs.c.run_uuid == sa.bindparam("id")).cte("stage")
+    is_active = (
+        sa.select(sa.literal_column("1")).where(stage.c.lifecycle_stage == sa.literal_column("'active'")).exists()
+    )
+    point = dialect.insert_or_ignore(metrics, _POINT, when=is_active)
+    latest = dialect.upsert(latest_metrics, _LATEST, _LATEST_KEY, newer_by=_NEWER_BY, when=is_active)
+    return sa.select(stage.c.lifecycle_stage).add_cte(point.cte("point"), latest.cte("latest"))
+
+
+def log_one(database: Database, run_id: str, metric: Metric) -> Row | None:
+    """Do what `write_one` does in a transaction of its own; the run's stage, or None if there is no such run.
+
+    All of a statement sees one moment, so nothing is written in part; for databases that combine writes.
+    """
     value, is_nan = stored_value(metric.value), metric.value != metric.value
-    session.do(_INSERT, run_id, metric.key, metric.timestamp, metric.step, value, is_nan, run_id)
+    return database.one(_LOG_ONE, run_id, metric.key, metric.timestamp, metric.step, value, is_nan, run_id)
+
+
+def write_one(session: Session, run_id: str, metric: Metric) -> Answer:
+    """Insert a point if the run is active, and bring `latest_metrics` up to date; the answer counts new points."""
+    value, is_nan = stored_value(metric.value), metric.value != metric.value
+    written = session.do(_INSERT, run_id, metric.key, metric.timestamp, metric.step, value, is_nan, run_id)
     session.do(_UPSERT_LATEST, run_id, metric.key, metric.step, metric.timestamp, value, is_nan, run_id)
     _check_keys(session, run_id, [metric.key])
+    return written
 
 
 def write(session: Session, run_id: str, points: Iterable[Metric]) -> None:
@@ -176,6 +201,27 @@ def _by_run(session: Session, rows: Iterable[Row]) -> tuple[dict[str, Values], d
         values = {run_id: by_key(found) for run_id, found in values.items()}
         points = {run_id: by_key(found) for run_id, found in points.items()}
     return values, points
+
+
+def ask_sample(session: Session, run_id: str, key: str, count: int) -> Answer:
+    """Ask for the points that `evenly_spaced` takes, chosen by the database."""
+    place = (metrics.c.timestamp, metrics.c.step, metrics.c.value, metrics.c.is_nan)
+    numbered = (
+        sa.select(
+            *place,
+            (sa.func.row_number().over(order_by=place) - 1).label("position"),
+            (sa.func.count().over() - 1).label("final"),
+        )
+        .where(metrics.c.run_uuid == run_id, metrics.c.key == key)
+        .subquery()
+    )
+    position, final = numbered.c.position, numbered.c.final
+    divide, gaps = session.dialect.divide, sa.literal(max(count - 1, 1), sa.BigInteger())
+    # The first of the sample's places that is not before this row; it is this row if it leads back to it.
+    nearest = divide(position * gaps + final - 1, sa.func.nullif(final, 0))
+    chosen = divide(nearest * final, gaps) == position if count > 1 else position == final
+    select = sa.select(*(numbered.c[column.name] for column in place)).where(sa.or_(final < count, chosen))
+    return session.ask_search(select.order_by(position))
 
 
 def ask_history(session: Session, query: HistoryQuery) -> Answer:

@@ -19,6 +19,7 @@ from sqlalchemy.sql.visitors import InternalTraversal
 from holdall.backends.sql import opening
 from holdall.backends.sql.database import Session
 from holdall.backends.sql.dialect import OrderedJoin, Rows, fold_by_replacing
+from holdall.backends.sql.mysql_administration import MysqlAdministration
 from holdall.backends.sql.schema import HOLDALL_TABLES, MARIADB_COLLATION, MYSQL_COLLATION
 from holdall.backends.sql.server import (
     Call,
@@ -48,8 +49,8 @@ __all__ = ["MysqlBackendStore", "MysqlDialect"]
 
 _EXACT = frozenset({MYSQL_COLLATION, MARIADB_COLLATION})
 
-_CONFLICTS = frozenset({1213, 1205, 1020, 1452, 1451})
-"""Deadlock, lock timeout, changed since last read; a foreign key whose other end was just deleted or created."""
+_CONFLICTS = frozenset({1213, 1205, 1020, 1412, 1452, 1451})
+"""Deadlock, lock timeout, row or table changed since the view; a foreign key whose other end just came or went."""
 
 _LOST = frozenset({0, 1053, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 4031})
 """Server shutting down, connection killed, refused, gone, lost."""
@@ -66,10 +67,13 @@ _MULTI_STATEMENTS = (1 << 16) | (1 << 17)
 """Flags of the protocol: several statements in one text, several results."""
 
 _SESSION = (
-    f"SET SESSION sql_mode = '{_MODES}', autocommit = 1",
+    f"SET SESSION sql_mode = '{_MODES}', autocommit = 1 /*M! , optimizer_switch = 'exists_to_in=off' */",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
 )
-"""What every connection begins with, whatever the server's defaults are."""
+"""What every connection begins with, whatever the server's defaults are.
+
+MariaDB must not start a search at the rows that a filter finds, when it is to walk an index in order.
+"""
 
 
 @compiles(OrderedJoin, "mysql", "mariadb")
@@ -96,6 +100,16 @@ def _compile_json_table(table: _JsonTable, compiler: SQLCompiler, asfrom: bool =
         return "given"
     columns = ", ".join(f"{name} {kind} PATH '$[{place}]'" for place, (name, kind) in enumerate(table.types))
     return f"JSON_TABLE({compiler.process(table.parameter, **options)}, '$[*]' COLUMNS ({columns})) given"
+
+
+class _Json(str):
+    """A text that is long, and that is written out in a quicker way than others."""
+
+    __slots__ = ()
+
+
+def _write_json(text: str, _: object = None) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 class MysqlDialect(ServerDialect):
@@ -141,7 +155,7 @@ class MysqlDialect(ServerDialect):
     def rows(self, columns: Sequence[sa.Column[Any]]) -> Rows:
         types = [(f"given_{column.name}", _json_type(column)) for column in columns]
         source = _JsonTable(sa.bindparam("given_rows", type_=sa.Text()), types)
-        return Rows(source, ["given_rows"], lambda rows: [json.dumps(rows, ensure_ascii=False)])
+        return Rows(source, ["given_rows"], lambda rows: [_Json(json.dumps(rows, ensure_ascii=False))])
 
     def insert_or_ignore(
         self,
@@ -201,7 +215,7 @@ class MysqlDialect(ServerDialect):
         return [column.is_(None).asc(), column.asc()] if ascending else [column.desc()]
 
     def divide(self, dividend: sa.ColumnElement[int], divisor: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
-        return dividend.op("DIV", return_type=sa.BigInteger())(divisor)
+        return dividend.op("DIV", precedence=9, return_type=sa.BigInteger())(divisor)
 
     def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         return _like(self.by_code_point(column), pattern)
@@ -239,8 +253,11 @@ def _is_newer(table: sa.Table, by: Sequence[str]) -> sa.ColumnElement[bool]:
 
 
 def _like(column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
-    """LIKE without a character that escapes: an empty one means the backslash to MySQL."""
-    return column.like(pattern.replace("|", "||"), escape="|")
+    """LIKE without a character that escapes: an empty one means the backslash to MySQL.
+
+    The column is hidden from indexes, whose range for a pattern ends before the characters beyond the basic plane.
+    """
+    return sa.func.concat(column).like(pattern.replace("|", "||"), escape="|")
 
 
 class _Utf8(sa.sql.expression.ColumnElement[str]):
@@ -304,7 +321,10 @@ _MEANINGS: Mapping[int, tuple[type[HoldallError], str]] = {
     1290: (ReadOnly, "The MySQL server takes no writes: it is a replica, or set read-only."),
     1792: (ReadOnly, "The MySQL server takes no writes: it is a replica, or set read-only."),
     1836: (ReadOnly, "The MySQL server takes no writes: it is a replica, or set read-only."),
-    1366: (InvalidParameterValue, "This database's character set cannot hold a character. Nothing was written."),
+    1366: (
+        InvalidParameterValue,
+        "A text is too long, or its column cannot hold a character. Nothing was written.",
+    ),
     1406: (InvalidParameterValue, "A text is longer than this database's column takes. Nothing was written."),
     1153: (InvalidParameterValue, "The batch is greater than the MySQL server's max_allowed_packet; raise it there."),
     1040: (TemporarilyUnavailable, "The MySQL server has too many connections; lower pool_size in the URIs."),
@@ -329,9 +349,16 @@ def _charset(name: str, value: str) -> object:
     return "utf8mb4"
 
 
+def _id_width(name: str, value: str) -> object:
+    if value.lower() not in ("bigint", "integer"):
+        raise InvalidParameterValue(f"Invalid value {value!r} for option {name}; give bigint or integer.")
+    return value.upper()
+
+
 _OPTIONS: Mapping[str, Callable[[str, str], object]] = {
     "charset": _charset,
     "connect_timeout": _count,
+    "experiment_ids": _id_width,
     "init_command": _text,
     "read_timeout": _count,
     "ssl_ca": _text,
@@ -361,11 +388,12 @@ class _MysqlDriver(Driver):
         self._arguments: dict[str, Any] = {"connect_timeout": 10, "charset": "utf8mb4", **options.driver}
         if name == "pymysql":
             module = import_driver(name, uri, "holdall[mysql]")
+            self._arguments["conv"] = {**module.converters.conversions, _Json: _write_json}
         else:
             module = import_driver("MySQLdb", uri, "mysqlclient")
             self._arguments["ssl"] = _ssl(self._arguments)
         self.errors = (module.MySQLError,)
-        self._connect: Callable[..., Any] = module.connect
+        self._connect: Callable[..., Any] = module.connect if name != "pymysql" else _with_one_context(module)
         self._arguments |= {
             "host": uri.host or None,
             "user": uri.username,
@@ -375,9 +403,12 @@ class _MysqlDriver(Driver):
         if uri.port is not None:
             self._arguments["port"] = uri.port
         self._arguments = {name: value for name, value in self._arguments.items() if value is not None}
+        self._takes_bytes = name == "pymysql"
 
     def connect(self, password: str | None) -> Any:
-        connection = self._connect(**self._arguments, **({} if password is None else {"password": password}))
+        # PyMySQL would write text in Latin-1.
+        secret = password.encode() if self._takes_bytes and password is not None else password
+        connection = self._connect(**self._arguments, **({} if secret is None else {"password": secret}))
         try:
             self.send(connection, [Call(None, statement, None) for statement in _SESSION])
         except BaseException:
@@ -399,6 +430,23 @@ class _MysqlDriver(Driver):
 
     def is_usable(self, connection: Any) -> bool:
         return bool(connection.open)
+
+
+_TLS_CONTEXTS: dict[str, Any] = {}
+"""By what they were made of; they may be shared between connections and threads."""
+
+
+def _with_one_context(pymysql: Any) -> Any:
+    """PyMySQL's connection, which reads the machine's certificates once instead of for each: that takes 20 ms."""
+
+    class Connection(pymysql.connections.Connection):  # type: ignore[misc]  # drivers are untyped here
+        def _create_ssl_ctx(self, sslp: dict[str, Any]) -> Any:
+            key = repr(sslp)
+            if key not in _TLS_CONTEXTS:
+                _TLS_CONTEXTS[key] = super()._create_ssl_ctx(sslp)
+            return _TLS_CONTEXTS[key]
+
+    return Connection
 
 
 def _written(cursor: Any, call: Call) -> str:
@@ -455,7 +503,12 @@ class MysqlBackendStore(ServerBackendStore):
         if name not in _DRIVERS:
             raise InvalidParameterValue(f"Unknown driver {name!r} in {uri}; known drivers: {', '.join(_DRIVERS)}.")
         options = ServerOptions(uri, _OPTIONS)
+        self._id_width = options.driver.pop("experiment_ids", "BIGINT")
         return ServerDatabase(MysqlDialect("mysql", name, exact=False), _MysqlDriver(uri, options, name), options)
+
+    @property
+    def _administration(self) -> MysqlAdministration:
+        return MysqlAdministration(self._database, self._schema, own=self._is_own)
 
     def _columns(self, session: Session) -> opening.Columns:
         columns: opening.Columns = {}
@@ -523,7 +576,8 @@ class MysqlBackendStore(ServerBackendStore):
                 self._define(database, session)
                 return True
             finally:
-                session.text(f"SELECT RELEASE_LOCK({name})")
+                if session.is_in_sync:  # else the connection is closed, and the lock with it
+                    session.text(f"SELECT RELEASE_LOCK({name})")
 
         return database.alone(work)
 
@@ -536,7 +590,7 @@ class MysqlBackendStore(ServerBackendStore):
             "UNION SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
         )
         for statement in opening.definitions(database.dialect.sqlalchemy, [name for (name,) in existing]):
-            session.do_text(statement, None)
+            session.do_text(statement.replace("experiment_id BIGINT", f"experiment_id {self._id_width}"), None)
         session.flush()
         session.do_text("START TRANSACTION", None)
         opening.fill(session, self._default_location())

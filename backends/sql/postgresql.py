@@ -13,6 +13,7 @@ from sqlalchemy.sql.dml import Insert
 from holdall.backends.sql import opening
 from holdall.backends.sql.database import Session
 from holdall.backends.sql.dialect import Rows, fold_by_replacing, is_newer
+from holdall.backends.sql.postgresql_administration import PostgresqlAdministration
 from holdall.backends.sql.server import Call, Driver, ServerDatabase, ServerDialect, Trouble, import_driver
 from holdall.backends.sql.server_options import ServerOptions, flag, whole
 from holdall.backends.sql.server_store import ServerBackendStore
@@ -50,6 +51,7 @@ class PostgresqlDialect(ServerDialect):
 
     plans_by_statistics = True
     joins_planned = 6
+    combines_writes = True
     begin_read = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",)
     begin_write = ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",)
     skip_used_ids = (
@@ -98,11 +100,33 @@ class PostgresqlDialect(ServerDialect):
 
     def one_of(self, column: sa.ColumnElement[Any], items: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
         element = sa.BigInteger() if isinstance(column.type, sa.Integer) else sa.Text()
-        text = sa.type_coerce(items, sa.Text())
-        return column == sa.func.any(sa.cast(text, postgresql.ARRAY(element)))
+        # Unlike `= ANY`, this is never a comparison of each row with each item, even while there are no statistics.
+        listed = sa.cast(sa.type_coerce(items, sa.Text()), postgresql.ARRAY(element))
+        return column.in_(sa.select(sa.func.unnest(listed, type_=element)))
 
     def bind_list(self, values: Sequence[str] | Sequence[int]) -> object:
         return _array(values)
+
+    def of_each(
+        self, owner: sa.Column[Any], columns: Sequence[sa.ColumnElement[Any]], owners: sa.BindParameter[Any]
+    ) -> sa.Select[Any]:
+        # The offset keeps the planner from reading all of a table for the rows of a few owners.
+        wanted = _unnested(owners)
+        rows = sa.select(*columns).where(owner == wanted.c.owner).offset(0).lateral("rows_of_owner")
+        return sa.select(wanted.c.owner, *rows.c).select_from(wanted.join(rows, sa.true()))
+
+    def objects_of_each(
+        self,
+        owner: sa.Column[Any],
+        key: sa.ColumnElement[Any],
+        value: sa.ColumnElement[Any],
+        owners: sa.BindParameter[Any],
+    ) -> sa.Select[Any]:
+        wanted = _unnested(owners)
+        found = sa.select(self.object_of(key, value).label("text")).where(owner == wanted.c.owner).offset(0)
+        rows = found.lateral("object_of_owner")
+        joined = wanted.join(rows, sa.true())
+        return sa.select(wanted.c.owner, rows.c.text).select_from(joined).where(rows.c.text.is_not(None))
 
     def by_code_point(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         return sa.collate(column, "C")
@@ -114,7 +138,7 @@ class PostgresqlDialect(ServerDialect):
         return [sa.nulls_last(column.asc() if ascending else column.desc())]
 
     def divide(self, dividend: sa.ColumnElement[int], divisor: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
-        return dividend.op("/", return_type=sa.BigInteger())(divisor)
+        return dividend.op("/", precedence=9, return_type=sa.BigInteger())(divisor)
 
     def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         return self.by_code_point(column).like(pattern, escape="")
@@ -141,11 +165,6 @@ class PostgresqlDialect(ServerDialect):
 
     def translate(self, error: Exception) -> HoldallError:
         code = _state(error) or ""
-        message = str(error).lower()
-        if (not code and "authentication failed" in message) or "no password supplied" in message:
-            code = "28P01"
-        if not code and "database" in message and "does not exist" in message:
-            code = "3D000"
         kind, text = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or (InternalError, "")
         return kind(text or f"The PostgreSQL server failed ({code or type(error).__name__}).")
 
@@ -167,9 +186,39 @@ _MEANINGS: Mapping[str, tuple[type[HoldallError], str]] = {
 """What SQLSTATEs mean, by code or class (PostgreSQL documentation, appendix A)."""
 
 
+_REFUSALS = (
+    ("the database system is", "57P03"),  # starting up, shutting down, in recovery
+    ("authentication failed", "28P01"),
+    ("no password supplied", "28P01"),
+    ("no pg_hba.conf entry", "28000"),
+    ("role", "28000"),
+    ("database", "3D000"),
+    ("too many clients", "53300"),
+    ("connection slots", "53300"),
+)
+"""What libpq says of a connection that was refused, for which drivers give no code."""
+
+
 def _state(error: Exception) -> str | None:
     code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    return None if code is None else str(code)
+    if code is not None or type(error).__name__ != "OperationalError":
+        return None if code is None else str(code)
+    said = str(error)
+    return next((code for words, code in _REFUSALS if words in said), None) if _is_refusal(said) else None
+
+
+def _is_refusal(said: str) -> bool:
+    """Whether the server itself answered: what it says begins so; a password that is missing is noticed before."""
+    return "FATAL:" in said or "no password supplied" in said
+
+
+def _unnested(texts: sa.BindParameter[Any]) -> sa.TableValuedAlias:
+    listed = sa.cast(sa.type_coerce(texts, sa.Text()), postgresql.ARRAY(sa.Text()))
+    return (
+        sa.func.unnest(listed, type_=sa.Text())
+        .table_valued(sa.column("owner", sa.Text()), name="wanted")
+        .render_derived()
+    )
 
 
 def _plain(column: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
@@ -178,13 +227,15 @@ def _plain(column: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
 
 def _array(values: Sequence[object]) -> str:
     """The text of an array: the server reads it faster than drivers write their own."""
-    return "{" + ",".join(map(_element, values)) + "}"
+    if values and isinstance(values[0], str | None):
+        return "{" + ",".join(map(_quoted, values)) + "}"
+    return "{" + str(list(values))[1:-1] + "}"
 
 
-def _element(value: object) -> str:
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return "NULL" if value is None else repr(value)
+def _quoted(text: object) -> str:
+    if text is None:
+        return "NULL"
+    return '"' + str(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _text(_: str, value: str) -> object:
@@ -253,7 +304,9 @@ class _PostgresqlDriver(Driver):
 
 
 class _Psycopg(_PostgresqlDriver):
-    """Psycopg 3: several statements go out in one round trip, in its pipeline mode."""
+    """Psycopg 3: several statements go out in one round trip, in its pipeline mode, as one implicit transaction."""
+
+    sends_transactions = True
 
     def __init__(self, uri: StoreURI, options: ServerOptions) -> None:
         super().__init__(uri, options)
@@ -267,11 +320,14 @@ class _Psycopg(_PostgresqlDriver):
         return self._connect(**arguments, **({} if password is None else {"password": password}), autocommit=True)
 
     def send(self, connection: Any, calls: Sequence[Call]) -> None:
-        if len(calls) == 1:
-            _fill(calls[0], connection.execute(calls[0].sql, calls[0].parameters))
+        if len(calls) == 1 and not calls[0].parameters:
+            _fill(calls[0], connection.execute(calls[0].sql, prepare=False, binary=True))
             return
-        with connection.pipeline():
-            cursors = [connection.execute(call.sql, call.parameters) for call in calls]
+        with connection.pipeline():  # also for one: to prepare it would be a round trip of its own
+            cursors = [
+                connection.execute(call.sql, call.parameters, prepare=None if call.parameters else False, binary=True)
+                for call in calls
+            ]
         for call, cursor in zip(calls, cursors, strict=True):
             _fill(call, cursor)
 
@@ -341,11 +397,18 @@ class PostgresqlBackendStore(ServerBackendStore):
         options = ServerOptions(uri, {**_LIBPQ, "prepare_threshold": _count, "keepalives": flag})
         return ServerDatabase(PostgresqlDialect(name), _DRIVERS[name](uri, options), options)
 
+    @property
+    def _administration(self) -> PostgresqlAdministration:
+        return PostgresqlAdministration(self._database, self._schema, own=self._is_own)
+
     def _columns(self, session: Session) -> opening.Columns:
         columns: opening.Columns = {}
         for table, column, kind, length, collation in session.text(
-            "SELECT table_name, column_name, data_type, character_maximum_length, collation_name "
-            "FROM information_schema.columns WHERE table_schema = current_schema()"
+            "SELECT t.relname, a.attname, format_type(a.atttypid, NULL), "
+            "CASE WHEN a.atttypmod > 4 THEN a.atttypmod - 4 END, l.collname "
+            "FROM pg_class t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped "
+            "LEFT JOIN pg_collation l ON l.oid = a.attcollation "
+            "WHERE t.relnamespace = current_schema()::regnamespace AND t.relkind IN ('r', 'p', 'v', 'm')"
         ):
             columns.setdefault(table, {})[column] = opening.ColumnFacts(kind.upper(), length, collation)
         return columns

@@ -43,6 +43,14 @@ _SELECT = Statement(lambda _: sa.select(*COLUMNS).where(_ID), "id")
 _SELECT_TO_CHANGE = Statement(lambda _: sa.select(*COLUMNS).where(_ID).with_for_update(key_share=True), "id")
 _SELECT_STAGE = Statement(lambda _: sa.select(runs.c.lifecycle_stage).where(_ID), "id")
 _HOLD_STAGE = Statement(lambda _: sa.select(runs.c.lifecycle_stage).where(_ID).with_for_update(read=True), "id")
+_IS_ACTIVE_EXPERIMENT = (
+    sa.select(sa.literal_column("1"))
+    .where(
+        experiments.c.experiment_id == sa.bindparam("number"),
+        experiments.c.lifecycle_stage == sa.literal_column("'active'"),
+    )
+    .exists()
+)
 _INSERT_COLUMNS = (
     "run_uuid",
     "experiment_id",
@@ -58,7 +66,11 @@ _INSERT_COLUMNS = (
     "entry_point_name",
     "source_version",
 )
-_INSERT = Statement(lambda dialect: dialect.insert_or_ignore(runs, _INSERT_COLUMNS), *_INSERT_COLUMNS)
+_INSERT = Statement(
+    lambda dialect: dialect.insert_or_ignore(runs, _INSERT_COLUMNS, when=_IS_ACTIVE_EXPERIMENT),
+    *_INSERT_COLUMNS,
+    "number",
+)
 """The id is new: only the same insertion, repeated, finds it taken."""
 
 _UPDATE = Statement(
@@ -115,11 +127,7 @@ def _values_of_many(table: sa.Table) -> Statement:
     """One row per run: its id, and the text of a JSON object."""
     value = sa.func.coalesce(table.c.value, "")
     return Statement(
-        lambda dialect: (
-            sa.select(table.c.run_uuid, dialect.object_of(table.c.key, value))
-            .where(dialect.one_of(table.c.run_uuid, sa.bindparam("ids")))
-            .group_by(table.c.run_uuid)
-        ),
+        lambda dialect: dialect.objects_of_each(table.c.run_uuid, table.c.key, value, sa.bindparam("ids")),
         "ids",
     )
 
@@ -192,14 +200,22 @@ class RunRows:
         self._experiments = experiments
 
     def create(self, session: Session, run: Run) -> Run:
-        """Insert a run and its tags."""
+        """Insert a run and its tags.
+
+        Where experiments keep artifacts never changes, so on a server it is recalled, and all takes one round trip.
+        """
         info = run.info
-        experiment = self._experiments.to_use(session, info.experiment_id)
-        location = run_artifact_uri(experiment.artifact_location, info.run_id)
+        found = self._experiments.hold_stage(session, info.experiment_id)
+        place = session.recall(
+            ("artifact location", info.experiment_id),
+            lambda: self._experiments.check_active(found, info.experiment_id).artifact_location,
+        )
+        location = run_artifact_uri(place, info.run_id)
+        number = numeric_id(info.experiment_id)
         session.do(
             _INSERT,
             info.run_id,
-            numeric_id(info.experiment_id),
+            number,
             info.run_name,
             info.user_id,
             info.status,
@@ -211,9 +227,11 @@ class RunRows:
             "",
             "",
             "",
+            number,
         )
         self._write_tags(session, info.run_id, run.data.tags)
         session.commit()
+        self._experiments.check_active(found, info.experiment_id)
         return replace(run, info=replace(info, artifact_uri=location))
 
     def get(self, session: Session, run_id: str) -> Run | None:

@@ -20,6 +20,7 @@ __all__ = [
     "METADATA",
     "MYSQL_COLLATION",
     "REVISION",
+    "STAYS_ACTIVE",
     "alembic_version",
     "datasets",
     "experiment_deletions",
@@ -152,6 +153,14 @@ IS_ACTIVE = (
     .exists()
 )
 """Whether the run whose id is the parameter `id` may be changed."""
+
+STAYS_ACTIVE = (
+    sa.select(sa.literal_column("1"))
+    .where(runs.c.run_uuid == sa.bindparam("id"), runs.c.lifecycle_stage == sa.literal_column("'active'"))
+    .with_for_update(read=True)
+    .exists()
+)
+"""The same; and it may be until the end of the transaction."""
 
 params = _table(
     "params",
@@ -306,7 +315,7 @@ for _name, _constraint in (("trace_request_metadata", "trace_request_metadata"),
 
 experiment_deletions = _table(
     "holdall_experiment_deletions",
-    sa.Column("experiment_id", _BIG, nullable=False),
+    sa.Column("experiment_id", _BIG, nullable=False, autoincrement=False),
     _big("deleted_time", null=False),
     _key("experiment_id", name="holdall_experiment_deletions_pk"),
 )

@@ -167,13 +167,16 @@ def _compiled(
         edge: That value, beyond which nothing is wanted.
     """
     compiler = _Filter(dialect, kind)
-    conditions = [compiler.condition(clause) for clause in query.filter]
+    part = _Part(dialect, kind, rank, look_up, query.order_by[0].identifier)
+    conditions = [
+        compiler.condition(clause, part.keyed if clause.identifier == part.identifier else None)
+        for clause in query.filter
+    ]
     if query.view is not ViewType.ALL:
         stage = LifecycleStage.ACTIVE if query.view is ViewType.ACTIVE_ONLY else LifecycleStage.DELETED
         conditions.append(kind.table.c.lifecycle_stage == stage.value)
     if isinstance(query, RunQuery):
         conditions.append(_in_experiments(dialect, query.experiment_ids))
-    part = _Part(dialect, kind, rank, look_up)
     if only_edge:
         found = part.select_edge(query.order_by, query.after).offset(query.limit - 1).limit(1)
     else:
@@ -229,19 +232,27 @@ class _Filter:
         self._kind = kind
         self._joined = 0
 
-    def condition(self, clause: Comparison) -> Condition:
-        """What a clause asks of a row."""
+    def condition(self, clause: Comparison, joined: FromClause | None = None) -> Condition:
+        """What a clause asks of a row; `joined` is the table of its values, if the row is joined to its own already."""
         entity, key = clause.identifier.entity, clause.identifier.key
         if entity is EntityType.DATASET:
             return self._dataset(key, clause)
         if entity is not EntityType.ATTRIBUTE:
-            return self._keyed(clause)
+            return self._keyed(clause, joined)
         column = self._kind.attributes[key]
         if key == "experiment_id":
             return self._text(sa.cast(column, sa.String(32)), clause)
         return self._number(column, clause) if key in _NUMERIC else self._text(column, clause)
 
-    def _keyed(self, clause: Comparison) -> Condition:
+    def _keyed(self, clause: Comparison, joined: FromClause | None) -> Condition:
+        test = self._metric if clause.identifier.entity is EntityType.METRIC else self._text_of
+        if joined is not None:
+            match clause.comparator:
+                case Comparator.IS_NULL:
+                    return sa.false()
+                case Comparator.IS_NOT_NULL:
+                    return sa.true()
+            return test(joined, clause)
         table, join = self._kind.keyed_table(clause.identifier)
         found: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(table).where(join)
         self._joined += 1
@@ -250,7 +261,6 @@ class _Filter:
         if clause.comparator is Comparator.IS_NULL:
             return ~found.exists()
         if clause.comparator is not Comparator.IS_NOT_NULL:
-            test = self._metric if clause.identifier.entity is EntityType.METRIC else self._text_of
             found = found.where(test(table, clause))
         return found.exists()
 
@@ -342,9 +352,18 @@ class _Part:
         kind: What is searched.
         rank: The class.
         look_up: Look up the leading value of each row in scope, instead of walking the index of values.
+        identifier: The leading key.
+
+    Attributes:
+        identifier: The same.
+        keyed: The table that has the leading value of each row of the part; None if none has.
     """
 
-    def __init__(self, dialect: SqlDialect, kind: _Kind, rank: int, look_up: bool) -> None:
+    def __init__(self, dialect: SqlDialect, kind: _Kind, rank: int, look_up: bool, identifier: Identifier) -> None:
+        self.identifier = identifier
+        self.keyed: FromClause | None = None
+        if identifier.entity is not EntityType.ATTRIBUTE and rank != _MISSING:
+            self.keyed, self._on = kind.keyed_table(identifier)
         self._dialect = dialect
         self._kind = kind
         self._rank = rank
@@ -366,7 +385,7 @@ class _Part:
     def _select(
         self, ordering: Ordering, after: SortKey | None
     ) -> tuple[sa.Select[Any], Column | None, Sequence[Column]]:
-        source, value, condition = self._lead(ordering[0].identifier)
+        source, value, condition = self._lead()
         ascending = ordering[0].ascending
         rest = [_Later.of(self._dialect, self._kind, key.identifier, key.ascending) for key in ordering[1:]]
         for later in rest:
@@ -379,17 +398,18 @@ class _Part:
             found = found.where(_beyond(value, ascending, after[0][1], _after(rest, after[1:])))
         return found, value, orders
 
-    def _lead(self, identifier: Identifier) -> tuple[FromClause, Column | None, Condition]:
+    def _lead(self) -> tuple[FromClause, Column | None, Condition]:
         """Where the rows of the class are, the column to sort them by, and what selects them."""
-        table = self._kind.table
+        table, identifier = self._kind.table, self.identifier
         if identifier.entity is EntityType.ATTRIBUTE:
             column = _attribute(self._dialect, self._kind, identifier.key)
             if self._rank == _MISSING:
                 return table, None, column.is_(None)
             return table, column, sa.true() if _never_missing(self._kind, identifier) else column.is_not(None)
-        keyed, on = self._kind.keyed_table(identifier)
-        if self._rank == _MISSING:
+        if self.keyed is None:
+            keyed, on = self._kind.keyed_table(identifier)
             return table, None, ~sa.select(sa.literal_column("1")).select_from(keyed).where(on).exists()
+        keyed, on = self.keyed, self._on
         if identifier.entity is not EntityType.METRIC:
             return table.join(keyed, on), self._dialect.by_code_point(keyed.c.value), sa.true()
         condition = keyed.c.is_nan == (sa.true() if self._rank == _NAN else sa.false())
@@ -423,7 +443,10 @@ def _attribute(dialect: SqlDialect, kind: _Kind, key: str) -> Column:
 class _Later:
     """A key after the leading one: a value, and whether it counts as NaN."""
 
-    def __init__(self, dialect: SqlDialect, value: Column, is_nan: Column | None, ascending: bool) -> None:
+    def __init__(
+        self, dialect: SqlDialect, value: Column, is_nan: Column | None, ascending: bool, *, may_miss: bool = True
+    ) -> None:
+        self._may_miss = may_miss
         self._dialect = dialect
         self._value = value
         self._is_nan = is_nan
@@ -433,7 +456,8 @@ class _Later:
     def of(cls, dialect: SqlDialect, kind: _Kind, identifier: Identifier, ascending: bool) -> _Later:
         """The key for an identifier."""
         if identifier.entity is EntityType.ATTRIBUTE:
-            return cls(dialect, _attribute(dialect, kind, identifier.key), None, ascending)
+            column = _attribute(dialect, kind, identifier.key)
+            return cls(dialect, column, None, ascending, may_miss=not _never_missing(kind, identifier))
         return _LaterKeyed(dialect, kind, identifier, ascending)
 
     def join(self, source: FromClause) -> FromClause:
@@ -442,6 +466,8 @@ class _Later:
 
     def order(self) -> list[Column]:
         """What to sort by."""
+        if not self._may_miss:  # an index must be able to give the order
+            return [self._value.asc() if self._ascending else self._value.desc()]
         orders = self._dialect.missing_last(self._value, ascending=self._ascending)
         return orders if self._is_nan is None else [*self._dialect.missing_last(self._is_nan, ascending=True), *orders]
 

@@ -10,7 +10,6 @@ import enum
 import importlib
 import os
 import random
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -110,9 +109,11 @@ class Driver(ABC):
 
     Attributes:
         errors: What it raises.
+        sends_transactions: Whether what it sends in one round trip is a transaction without being told.
     """
 
     errors: tuple[type[Exception], ...]
+    sends_transactions = False
 
     @abstractmethod
     def connect(self, password: str | None) -> Any:
@@ -163,7 +164,16 @@ class ServerSession(Session):
         reads: Whether the transaction writes nothing.
     """
 
-    __slots__ = ("_connection", "_database", "_queue", "_reads", "_state")
+    __slots__ = (
+        "_begins",
+        "_connection",
+        "_database",
+        "_is_sending",
+        "_queue",
+        "_reads",
+        "_sends_transactions",
+        "_state",
+    )
 
     queues = True
 
@@ -172,13 +182,21 @@ class ServerSession(Session):
         self._database = database
         self._connection = connection
         self._reads = reads
+        self._is_sending = False
         self._state = _State.NEW
         self._queue: list[Call] = [Call(None, sql, None) for sql in begin]
+        self._begins = len(begin)
+        self._sends_transactions = database.driver.sends_transactions and not reads
 
     @property
     def is_open(self) -> bool:
         """Whether the server has a transaction that is neither committed nor rolled back."""
-        return self._state in (_State.OPEN, _State.COMMITTING)
+        return self._begins > 0 and self._state in (_State.OPEN, _State.COMMITTING)
+
+    @property
+    def is_in_sync(self) -> bool:
+        """Whether all that was sent is answered, so that more may be sent."""
+        return not self._is_sending and self._database.driver.is_usable(self._connection)
 
     @property
     def may_be_committed(self) -> bool:
@@ -201,7 +219,7 @@ class ServerSession(Session):
             return None
         prepared, source = statement.on(self.dialect)
         assert source is not None
-        given = [*source.bind(rows), *values]
+        given = [rows[0][0], *source.bind([row[1:] for row in rows]), *values]
         return self._add(prepared.sql, given if prepared.bind is None else prepared.bind(given))
 
     def insert_for_id(self, statement: Statement, *values: object) -> int | None:
@@ -222,12 +240,21 @@ class ServerSession(Session):
     def flush(self, *, end: bool = False) -> None:
         """Send what is queued, and the end of the transaction with it if wanted."""
         calls, self._queue = self._queue, []
-        if end:
+        if end and self._state is _State.NEW and self._sends_transactions:
+            calls = calls[self._begins :]
+        elif end:
             calls.append(Call(None, "COMMIT", None))
         if not calls:
             return
         self._state = _State.COMMITTING if end else _State.OPEN
-        self._database.driver.send(self._connection, calls)
+        driver = self._database.driver
+        self._is_sending = True  # and stays so if somebody else interrupts the driver: part of an answer may be waiting
+        try:
+            driver.send(self._connection, calls)
+        except driver.errors:
+            self._is_sending = False
+            raise
+        self._is_sending = False
         if end:
             self._state = _State.DONE
 
@@ -268,12 +295,10 @@ class ServerDatabase(Database):
         self.driver = driver
         self.patience = 0.0  # while it is being opened, an address that is wrong is said to be so at once
         self._options = options
-        self._lock = threading.Lock()
         self._recalled: dict[Hashable, tuple[float, object]] = {}
         self._tables: set[str] = set()
         self._lost_at = 0.0
-        self._pid = os.getpid()
-        self._pool = self._new_pool()
+        self._pools: dict[int, pool.QueuePool] = {}
 
     def _new_pool(self) -> pool.QueuePool:
         options = self._options
@@ -312,6 +337,9 @@ class ServerDatabase(Database):
     def run(self, statement: Statement, *values: object) -> int:
         return self.alone(lambda session: session.run(statement, *values))
 
+    def one(self, statement: Statement, *values: object) -> Row | None:
+        return self.alone(lambda session: session.one(statement, *values))
+
     def need(self, table: sa.Table) -> None:
         if table.name not in self._tables:
             statement = str(CreateTable(table, if_not_exists=True).compile(dialect=self.dialect.sqlalchemy))
@@ -320,26 +348,25 @@ class ServerDatabase(Database):
 
     def alone(self, work: Callable[[ServerSession], T]) -> T:
         """Run `work` without a transaction around it, each statement for itself."""
-        return self._again(lambda: self._lend(lambda connection: work(ServerSession(self, connection, (), reads=True))))
+        return self._again(lambda: self._lend(work, (), reads=True))
 
     def _transact(self, work: Callable[[ServerSession], T], begin: Sequence[str], *, reads: bool) -> T:
         repeated = False
 
-        def attempt(connection: Any) -> T:
+        def attempt(session: ServerSession) -> T:
             nonlocal repeated
-            session = ServerSession(self, connection, begin, reads=reads)
             session.repeated = repeated
             try:
                 result = work(session)
                 session.finish()
-            except BaseException:
+            except Exception:  # an interruption waits for no answer; its connection is closed
                 repeated = repeated or session.may_be_committed
-                if session.is_open and self.driver.is_usable(connection):
+                if session.is_open and session.is_in_sync:
                     session.roll_back()
                 raise
             return result
 
-        return self._again(lambda: self._lend(attempt))
+        return self._again(lambda: self._lend(attempt, begin, reads=reads))
 
     def _again(self, attempt: Callable[[], T]) -> T:
         """Try until it is done, refused, or patience is at an end."""
@@ -351,7 +378,7 @@ class ServerDatabase(Database):
                 trouble = self.dialect.trouble(error)
                 waited = time.monotonic() - started
                 if trouble is Trouble.NONE:
-                    raise self.dialect.translate(error) from error
+                    raise self._translate(error) from error
                 if waited > (_CONFLICT_PATIENCE if trouble is Trouble.CONFLICT else self.patience):
                     raise self._give_up(trouble, error, waited) from error
                 self._pause(trouble, count)
@@ -363,7 +390,7 @@ class ServerDatabase(Database):
                 f"Other transactions on {self._options.uri} got in the way of this one for {waited:.0f} s; try again. "
                 "Nothing was written."
             )
-        translated = self.dialect.translate(error)
+        translated = self._translate(error)
         if not isinstance(translated, InternalError):
             return translated
         return TemporarilyUnavailable(
@@ -371,35 +398,45 @@ class ServerDatabase(Database):
             "server runs at this address, then try again: repeating the call does nothing twice."
         )
 
+    def _translate(self, error: Exception) -> HoldallError:
+        translated = self.dialect.translate(error)
+        return type(translated)(f"{self._options.uri}: {translated.message}")
+
     def _pause(self, trouble: Trouble, count: int) -> None:
         if trouble is Trouble.CONFLICT:
             time.sleep(random.uniform(0, min(0.5, 0.002 * 2 ** min(count, 10))))
         elif count:  # the first time, only a connection that had been idle may have died
             time.sleep(random.uniform(0.5, 1) * min(1.0, 0.02 * 2 ** min(count, 10)))
 
-    def _lend(self, work: Callable[[Any], T]) -> T:
+    def _lend(self, work: Callable[[ServerSession], T], begin: Sequence[str], *, reads: bool) -> T:
         with self._lent() as lent:
-            connection: Any = lent.dbapi_connection
+            session = ServerSession(self, lent.dbapi_connection, begin, reads=reads)
             try:
-                return work(connection)
+                return work(session)
             except BaseException as error:
                 lost = isinstance(error, self.driver.errors) and self.dialect.trouble(error) is Trouble.LOST
                 if lost:
                     self._lost_at = time.monotonic()
-                if lost or not self.driver.is_usable(connection):
+                if lost or session.is_open or not session.is_in_sync:
                     lent.invalidate()
                 raise
 
     @contextmanager
     def _lent(self) -> Iterator[pool.PoolProxiedConnection]:
         """A connection that was made since the server was last seen to go away."""
-        here = self._here()
+        lent = self._take()
         try:
-            lent = here.connect()
             while self._is_stale(lent):
                 lent.invalidate()
                 lent.close()
-                lent = here.connect()
+                lent = self._take()
+            yield lent
+        finally:
+            lent.close()
+
+    def _take(self) -> pool.PoolProxiedConnection:
+        try:
+            return self._here().connect()
         except exc.TimeoutError as error:
             options = self._options
             raise TemporarilyUnavailable(
@@ -407,10 +444,6 @@ class ServerDatabase(Database):
                 f"{options.pool_timeout:g} s. Raise pool_size or max_overflow in the URI (?pool_size=20), or use fewer "
                 "threads."
             ) from error
-        try:
-            yield lent
-        finally:
-            lent.close()
 
     def _is_stale(self, lent: pool.PoolProxiedConnection) -> bool:
         now = time.monotonic()
@@ -423,17 +456,18 @@ class ServerDatabase(Database):
             self.driver.send(lent.dbapi_connection, [Call(None, "SELECT 1", None)])
         except self.driver.errors:
             return True
+        except BaseException:
+            lent.invalidate()
+            raise
         return False
 
     def _here(self) -> pool.QueuePool:
-        """This process's pool: connections that were inherited through a fork belong to the parent."""
-        if self._pid != os.getpid():
-            with self._lock:
-                if self._pid != os.getpid():
-                    self._pool = self._new_pool()
-                    self._pid = os.getpid()
-        return self._pool
+        """This process's pool: connections that were inherited through a fork belong to the parent, and stay open.
+
+        No lock, which another thread might hold while the process forks.
+        """
+        known = self._pools.get(os.getpid())
+        return known if known is not None else self._pools.setdefault(os.getpid(), self._new_pool())
 
     def close(self) -> None:
-        if self._pid == os.getpid():
-            self._pool.dispose()
+        self._here().dispose()

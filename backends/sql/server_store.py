@@ -17,9 +17,14 @@ __all__ = ["ServerBackendStore"]
 _NARROW = 2**31 - 1
 """Greatest id in a 32-bit column."""
 
+_MLFLOW_NAME = 256
+"""Characters of an experiment's name in MLflow's tables."""
+
 
 class ServerBackendStore(SqlBackendStore):
     """A store on a database server. What it promises is in the docstrings of its subclasses."""
+
+    _database: ServerDatabase
 
     def __init__(
         self, uri: StoreURI, *, artifact_root: StoreURI | None = None, read_only: bool = False, create: bool = True
@@ -80,6 +85,11 @@ class ServerBackendStore(SqlBackendStore):
         """Create the schema and experiment 0 unless another process has done so meanwhile; whether it was done now."""
 
     @property
+    def _is_own(self) -> bool:
+        """Whether holdall created the database: MLflow's names of experiments are shorter."""
+        return self._schema.columns["experiments"]["name"].length != _MLFLOW_NAME
+
+    @property
     def _has_wide_ids(self) -> bool:
         return self._schema.columns["experiments"]["experiment_id"].type == "BIGINT"
 
@@ -89,6 +99,7 @@ class ServerBackendStore(SqlBackendStore):
             negative_zero=self._database.dialect.keeps_negative_zero,
             exact_names=self._database.dialect.exact_text,
             max_experiment_id=2**63 - 1 if self._has_wide_ids else _NARROW,
+            database=True,
         )
 
     def describe(self) -> dict[str, str]:

@@ -24,6 +24,7 @@ from sqlalchemy.sql.dml import Insert
 from holdall.backends.sql import opening
 from holdall.backends.sql.database import Answer, Cursor, Database, Row, Session
 from holdall.backends.sql.dialect import OrderedJoin, Rows, SqlDialect, is_newer
+from holdall.backends.sql.sqlite_administration import SqliteAdministration
 from holdall.backends.sql.statements import Bulk, Parameters, Statement
 from holdall.backends.sql.store import SqlBackendStore
 from holdall.stores.capabilities import Capabilities
@@ -110,7 +111,7 @@ class SqliteDialect(SqlDialect):
         return [sa.nulls_last(column.asc() if ascending else column.desc())]
 
     def divide(self, dividend: sa.ColumnElement[int], divisor: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
-        return dividend.op("/", return_type=sa.BigInteger())(divisor)
+        return dividend.op("/", precedence=9, return_type=sa.BigInteger())(divisor)
 
     def like(self, column: sa.ColumnElement[Any], pattern: str) -> sa.ColumnElement[bool]:
         return column.like(pattern)
@@ -438,6 +439,9 @@ class SqliteDatabase(Database):
         except sqlite3.Error as error:
             raise self.dialect.translate(error) from error
 
+    def one(self, statement: Statement, *values: object) -> Row | None:
+        return self.write(lambda session: session.one(statement, *values))
+
     def need(self, table: sa.Table) -> None:
         statement = str(CreateTable(table, if_not_exists=True).compile(dialect=self.dialect.sqlalchemy))
         self.write(lambda session: session.do_text(statement))
@@ -585,7 +589,12 @@ class SqliteBackendStore(SqlBackendStore):
             crash_safe=on_disk,
             concurrent_creation=on_disk,
             negative_zero=_keeps_negative_zero(self._schema),
+            database=True,
         )
+
+    @property
+    def _administration(self) -> SqliteAdministration:
+        return SqliteAdministration(self._sqlite, self._schema, own=_keeps_negative_zero(self._schema))
 
     def describe(self) -> dict[str, str]:
         facts = {**super().describe(), **self._sqlite.facts(), **self._schema.facts()}

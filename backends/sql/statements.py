@@ -55,7 +55,7 @@ class Statement:
 
 
 class Bulk:
-    """An insertion of many rows at once.
+    """An insertion of many rows of one owner at once: their first column is the same.
 
     Where the dialect can take rows as parameters it is one statement however many they are, else it is run for each.
 
@@ -83,9 +83,11 @@ class Bulk:
         """The statement, compiled at its first use, and how rows become parameters; None if it is run for each row."""
         prepared = self._prepared.get(dialect.key)
         if prepared is None:
-            rows = dialect.rows(self._columns)
+            owner, *columns = self._columns
+            rows = dialect.rows(columns)
             compiled = _compile(self._build(dialect, rows), dialect)
-            names = [column.name for column in self._columns] if rows is None else [*rows.names, *self._names]
+            given = [column.name for column in columns] if rows is None else [*rows.names, *self._names]
+            names = [owner.name, *given]
             prepared = self._prepared[dialect.key] = _Prepared(compiled, names), rows
         return prepared
 

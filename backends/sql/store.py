@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 from holdall.backends.sql import inputs as input_rows
 from holdall.backends.sql import metrics as metric_rows
+from holdall.backends.sql.administration import Administration, OnStep
 from holdall.backends.sql.database import Database, Session
 from holdall.backends.sql.experiments import ExperimentRows
 from holdall.backends.sql.runs import INSERT_PARAM_OF_ACTIVE_RUN, UPSERT_TAG_OF_ACTIVE_RUN, RunRows
 from holdall.backends.sql.schema import experiment_deletions
 from holdall.backends.sql.search import search_experiments, search_runs
 from holdall.stores.backend import BackendStore
+from holdall.stores.databases import DatabaseReport, DatabaseStore, TuningPlan
 from holdall.stores.entities import (
     DatasetInput,
     Experiment,
@@ -25,12 +28,13 @@ from holdall.stores.entities import (
 )
 from holdall.stores.names import RUN_NAME_TAG
 from holdall.stores.queries import ExperimentQuery, HistoryQuery, RunQuery
+from holdall.stores.rules import require_active_run
 from holdall.stores.uri import StoreURI
 
 __all__ = ["SqlBackendStore"]
 
 
-class SqlBackendStore(BackendStore):
+class SqlBackendStore(BackendStore, DatabaseStore):
     """Experiments and runs in MLflow's tables.
 
     Every call is one transaction. Subclasses open a database and pass it on; what else they promise is in their
@@ -53,6 +57,20 @@ class SqlBackendStore(BackendStore):
 
     def _close(self) -> None:
         self._database.close()
+
+    @property
+    @abstractmethod
+    def _administration(self) -> Administration:
+        """How this product is checked and tuned."""
+
+    def _inspect_database(self, on_check: Callable[[str], None]) -> DatabaseReport:
+        return self._administration.inspect(on_check)
+
+    def _plan_tuning(self, undo: bool) -> TuningPlan:
+        return self._administration.plan(undo)
+
+    def _tune_database(self, undo: bool, on_step: OnStep) -> TuningPlan:
+        return self._administration.tune(undo, on_step)
 
     def _create_experiment(self, name: str, locate: Callable[[str], str], tags: dict[str, str], time: int) -> str:
         return self._database.write(lambda session: self._experiments.create(session, name, locate, tags, time))
@@ -121,15 +139,21 @@ class SqlBackendStore(BackendStore):
         self._database.write(work)
 
     def _log_metric(self, run_id: str, metric: Metric) -> None:
-        def work(session: Session) -> None:
-            stage = self._runs.hold_stage(session, run_id)
-            if not session.queues:
-                self._runs.check_active(stage, run_id)
-            metric_rows.write_one(session, run_id, metric)
-            session.commit()
-            self._runs.check_active(stage, run_id)
+        if self._database.dialect.combines_writes:
+            row = metric_rows.log_one(self._database, run_id, metric)
+            require_active_run(None if row is None else row[0], run_id)
+        elif not self._log_new_point(run_id, metric):
+            self._log_batch(run_id, [metric], [], {})
 
-        self._database.write(work)
+    def _log_new_point(self, run_id: str, metric: Metric) -> bool:
+        """Write a point of an active run; False if nothing was new: the run is not active, or has the point."""
+
+        def work(session: Session) -> bool:
+            written = metric_rows.write_one(session, run_id, metric)
+            session.commit()
+            return written.count > 0
+
+        return self._database.write(work)
 
     def _log_param(self, run_id: str, param: Param) -> None:
         if self._database.run(INSERT_PARAM_OF_ACTIVE_RUN, run_id, param.key, param.value, run_id) == 0:
@@ -149,6 +173,16 @@ class SqlBackendStore(BackendStore):
             input_rows.write(session, run_id, datasets)
 
         self._database.write(work)
+
+    def _sample_metric_history(self, run_id: str, key: str, max_points: int) -> list[Metric] | None:
+        def work(session: Session) -> list[Metric] | None:
+            points = metric_rows.ask_sample(session, run_id, key, max_points)
+            stage = self._runs.ask_stage(session, run_id)
+            session.last()
+            found = metric_rows.history_of(key, points)
+            return found if found or stage.first else None
+
+        return self._database.read(work)
 
     def _get_metric_history(self, query: HistoryQuery) -> list[Metric] | None:
         def work(session: Session) -> list[Metric] | None:

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from benchmarks.workload import PAGE, Point, Scale
+from benchmarks.workload import EXPERIMENT_ID, PAGE, Point, Scale, stored_runs
 
 __all__ = ["Answer", "Side", "Task", "nothing"]
 
@@ -47,23 +47,29 @@ class Side(ABC):
         folder: Where its stores lie; made when missing.
         scale: How much is stored before reading is measured.
         synchronous: SQLite's `synchronous` setting, where the side lets one choose.
+        database: URI of its database, where its store is on a server.
 
     Attributes:
         suffix: How the names of its stores end.
+        log_experiment: Id of the experiment that is logged to.
+        scan_experiment: Id of the experiment whose runs are all read.
         artifacts: Where artifacts would lie, for stores that do not keep them within.
         caches: Where the environment of its process puts caches.
         numbers: Tells apart what is made anew.
     """
 
     suffix: ClassVar[str] = ""
+    log_experiment: ClassVar[int] = EXPERIMENT_ID
+    scan_experiment: ClassVar[int] = EXPERIMENT_ID
 
-    def __init__(self, folder: Path, scale: Scale, synchronous: str) -> None:
+    def __init__(self, folder: Path, scale: Scale, synchronous: str, database: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.artifacts = folder / "artifacts"
         self.caches = folder / "caches"
         self.scale = scale
         self.synchronous = synchronous
+        self.database = database
         self.log_path = folder / f"log{self.suffix}"
         self.read_path = folder / f"read{self.suffix}"
         self.spare_path = folder / f"spare{self.suffix}"
@@ -76,6 +82,10 @@ class Side(ABC):
             self.add_experiment(path)
         self.fill(self.read_path)
         self.open()
+
+    def stored_ids(self) -> Sequence[str]:
+        """Ids of the runs that searches go through."""
+        return [run.run_id for run in stored_runs(self.scale.runs)]
 
     def fresh_path(self) -> Path:
         """A path where nothing is yet."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import shutil
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import holdall
 from benchmarks.sides.base import Answer, Side, Task
 from benchmarks.sides.mlruns import MlrunsSide
+from benchmarks.sides.server import ServerSide
 from benchmarks.sides.sqlite import SqliteSide
-from benchmarks.workload import EXPERIMENT, EXPERIMENT_ID, PAGE, START, TOP, Point
+from benchmarks.workload import EXPERIMENT, EXPERIMENT_ID, PAGE, START, TOP, Point, Search
 from holdall.stores import Experiment, Metric, Param, Run, RunTag, open_backend_store
 from holdall.stores.backend import BackendStore
 
-__all__ = ["HoldallFileSide", "HoldallSqliteSide"]
+__all__ = ["HoldallFileSide", "HoldallServerSide", "HoldallSqliteSide"]
 
 _IDS = (str(EXPERIMENT_ID),)
 
@@ -49,7 +51,7 @@ class HoldallSide(Side):
         return Task(partial(self._create_run, name))
 
     def _create_run(self, name: str) -> Run:
-        return self._log.create_run(_IDS[0], user_id="bench", start_time=START, run_name=name)
+        return self._log.create_run(str(self.log_experiment), user_id="bench", start_time=START, run_name=name)
 
     def log_metric(self, run_id: str, point: Point) -> Task[None]:
         return Task(partial(self._log.log_metric, run_id, _metric(point)))
@@ -75,19 +77,23 @@ class HoldallSide(Side):
         return Task(partial(self._read.get_metric_history, run_id, key), _history_answer)
 
     def top_runs(self) -> Task[list[Run]]:
-        return Task(self._top_runs, lambda runs: [run.info.run_id for run in runs])
+        return self.search(TOP)
 
-    def _top_runs(self) -> list[Run]:
-        return self._read.search_runs(_IDS, TOP.filter, max_results=TOP.limit, order_by=[TOP.order_by])
+    def search(self, search: Search) -> Task[list[Run]]:
+        return Task(partial(self._search, search), lambda runs: [run.info.run_id for run in runs])
+
+    def _search(self, search: Search) -> list[Run]:
+        return self._read.search_runs(_IDS, search.filter, max_results=search.limit, order_by=[search.order_by])
 
     def scan(self, page: int = PAGE) -> Task[list[Run]]:
         return Task(partial(self._scan, page), _scan_answer)
 
     def _scan(self, limit: int) -> list[Run]:
-        page = self._read.search_runs(_IDS, max_results=limit)
+        ids = (str(self.scan_experiment),)
+        page = self._read.search_runs(ids, max_results=limit)
         runs: list[Run] = list(page)
         while page.token is not None:
-            page = self._read.search_runs(_IDS, max_results=limit, page_token=page.token)
+            page = self._read.search_runs(ids, max_results=limit, page_token=page.token)
             runs.extend(page)
         return runs
 
@@ -135,7 +141,23 @@ class HoldallFileSide(HoldallSide, MlrunsSide):
         self._read.set_tag(run_id, RunTag(key, value))
 
     def top_runs_tagged(self, key: str) -> Task[list[Run]]:
-        return Task(self._top_runs, lambda runs: [[run.info.run_id, run.data.tags.get(key)] for run in runs])
+        return Task(partial(self._search, TOP), lambda runs: [[r.info.run_id, r.data.tags.get(key)] for r in runs])
+
+
+class HoldallServerSide(HoldallSide, ServerSide):
+    """holdall's stores on servers."""
+
+    drivers: ClassVar[Mapping[str, str]] = {"postgresql": "psycopg", "mariadb": "pymysql"}
+
+    @property
+    def version(self) -> str:
+        return f"holdall {holdall.__version__}"
+
+    def create(self, path: Path) -> None:
+        self._open(path).close()
+
+    def _open(self, path: Path) -> BackendStore:
+        return open_backend_store(self.database, artifact_root=self.artifacts)
 
 
 def _metric(point: Point) -> Metric:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["DO_NOT_TRACK"] = "true"
@@ -25,10 +26,11 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from benchmarks.sides.base import Answer, Side, Task
 from benchmarks.sides.mlruns import MlrunsSide
+from benchmarks.sides.server import ServerSide
 from benchmarks.sides.sqlite import SqliteSide
-from benchmarks.workload import EXPERIMENT, EXPERIMENT_ID, PAGE, START, TOP, Point
+from benchmarks.workload import EXPERIMENT, EXPERIMENT_ID, PAGE, START, TOP, Point, Search
 
-__all__ = ["MLflowFileSide", "MLflowSqliteSide"]
+__all__ = ["MLflowFileSide", "MLflowServerSide", "MLflowSqliteSide"]
 
 _IDS = [str(EXPERIMENT_ID)]
 
@@ -64,7 +66,8 @@ class MLflowSide(Side):
         return Task(partial(self._create_run, name))
 
     def _create_run(self, name: str) -> Any:
-        return self._log.create_run(_IDS[0], user_id="bench", start_time=START, tags=[], run_name=name)
+        experiment_id = str(self.log_experiment)
+        return self._log.create_run(experiment_id, user_id="bench", start_time=START, tags=[], run_name=name)
 
     def log_metric(self, run_id: str, point: Point) -> Task[Any]:
         return Task(partial(self._log.log_metric, run_id, _metric(point)))
@@ -90,21 +93,25 @@ class MLflowSide(Side):
         return Task(partial(self._read.get_metric_history, run_id, key), _history_answer)
 
     def top_runs(self) -> Task[Any]:
-        return Task(self._top_runs, lambda runs: [run.info.run_id for run in runs])
+        return self.search(TOP)
 
-    def _top_runs(self) -> Any:
+    def search(self, search: Search) -> Task[Any]:
+        return Task(partial(self._search, search), lambda runs: [run.info.run_id for run in runs])
+
+    def _search(self, search: Search) -> Any:
         return self._read.search_runs(
-            _IDS, TOP.filter, ViewType.ACTIVE_ONLY, max_results=TOP.limit, order_by=[TOP.order_by]
+            _IDS, search.filter, ViewType.ACTIVE_ONLY, max_results=search.limit, order_by=[search.order_by]
         )
 
     def scan(self, page: int = PAGE) -> Task[Any]:
         return Task(partial(self._scan, page), _scan_answer)
 
     def _scan(self, limit: int) -> list[Any]:
-        page = self._read.search_runs(_IDS, "", ViewType.ACTIVE_ONLY, max_results=limit)
+        ids = [str(self.scan_experiment)]
+        page = self._read.search_runs(ids, "", ViewType.ACTIVE_ONLY, max_results=limit)
         runs = list(page)
         while page.token:
-            page = self._read.search_runs(_IDS, "", ViewType.ACTIVE_ONLY, max_results=limit, page_token=page.token)
+            page = self._read.search_runs(ids, "", ViewType.ACTIVE_ONLY, max_results=limit, page_token=page.token)
             runs.extend(page)
         return runs
 
@@ -153,7 +160,27 @@ class MLflowFileSide(MLflowSide, MlrunsSide):
         self._read.set_tag(run_id, RunTag(key, value))
 
     def top_runs_tagged(self, key: str) -> Task[Any]:
-        return Task(self._top_runs, lambda runs: [[run.info.run_id, run.data.tags.get(key)] for run in runs])
+        return Task(partial(self._search, TOP), lambda runs: [[r.info.run_id, r.data.tags.get(key)] for r in runs])
+
+
+class MLflowServerSide(MLflowSide, ServerSide):
+    """MLflow's store on servers, by the drivers that its documentation names."""
+
+    drivers: ClassVar[Mapping[str, str]] = {"postgresql": "psycopg2", "mariadb": "pymysql"}
+
+    @property
+    def version(self) -> str:
+        return f"MLflow {mlflow.__version__} with {self.driver}"
+
+    def create(self, path: Path) -> None:
+        self._close(self._open(path))
+
+    def _open(self, path: Path) -> Any:
+        scheme = {"postgresql": "postgresql+psycopg2", "mariadb": "mysql+pymysql"}[self.product]
+        return SqlAlchemyStore(urlsplit(self.database)._replace(scheme=scheme).geturl(), str(self.artifacts))
+
+    def _close(self, store: Any) -> None:
+        store.engine.dispose()
 
 
 def _metric(point: Point) -> Any:

@@ -85,7 +85,7 @@ class MariadbServer(DatabaseServer):
     def _command(self, folder: Path) -> list[str | Path]:
         settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
         files = [f"--datadir={folder / 'data'}", f"--init-file={folder / 'init.sql'}", f"--pid-file={folder / 'pid'}"]
-        files.append(f"--tmpdir={folder}")  # a server that starts deletes the temporary tables of others in the same one
+        files.append(f"--tmpdir={folder}")  # else a server that starts deletes the temporary tables of the others
         # Relative to the data folder: the path of a socket would have to be short.
         where = [f"--bind-address={self.host}", f"--port={self.port}", "--socket=socket", "--skip-name-resolve"]
         return [self._program("mariadbd"), "--no-defaults", *files, *where, *settings, *self._flags]

@@ -7,12 +7,14 @@ import sqlite3
 from abc import ABC, abstractmethod
 from contextlib import closing
 from pathlib import Path
+from typing import ClassVar
 
 from tests.backends.folders import torn_files
 
+from holdall.conformance_tests.emulators import DatabaseServer, shared_server
 from holdall.stores import BackendStore, ProblemKind, ViewType, open_backend_store
 
-__all__ = ["KINDS", "FolderPlace", "Place", "SqlitePlace"]
+__all__ = ["KINDS", "FolderPlace", "MariadbPlace", "Place", "PostgresqlPlace", "ServerPlace", "SqlitePlace"]
 
 _OWN = re.compile(r"(^|/)(\.holdall|spare)")
 
@@ -77,4 +79,52 @@ class FolderPlace(Place):
         return "; ".join(wrong) or "ok"
 
 
-KINDS: dict[str, type[Place]] = {"sqlite": SqlitePlace, "file": FolderPlace}
+class ServerPlace(Place):
+    """A database of a server; the same path is the same database.
+
+    Args:
+        path: Stands for the database.
+        server: Where it is, instead of the server that all share.
+    """
+
+    scheme: ClassVar[str]
+    _databases: ClassVar[dict[tuple[DatabaseServer, Path], str]] = {}
+
+    def __init__(self, path: Path, server: DatabaseServer | None = None) -> None:
+        super().__init__(path)
+        self.server = server or shared_server(self.scheme)
+        key = self.server, path
+        self.database = self._databases.get(key) or self._databases.setdefault(key, self.server.create_database())
+
+    @property
+    def uri(self) -> str:
+        return self.server.uri(self.database)
+
+    def integrity(self) -> str:
+        """No latest value without its point, no metric without a latest value."""
+        same = "m.run_uuid = l.run_uuid AND m.key = l.key"
+        point = f"{same} AND m.step = l.step AND m.timestamp = l.timestamp AND m.value = l.value"
+        stray = f"SELECT count(*) FROM latest_metrics l WHERE NOT EXISTS (SELECT 1 FROM metrics m WHERE {point})"
+        bare = f"SELECT count(*) FROM metrics m WHERE NOT EXISTS (SELECT 1 FROM latest_metrics l WHERE {same})"
+        found = [self.server.execute(self.database, sql)[0][0] for sql in (stray, bare)]
+        return "ok" if found == [0, 0] else f"latest values without points, points without latest values: {found}"
+
+
+class PostgresqlPlace(ServerPlace):
+    """A PostgreSQL database."""
+
+    scheme = "postgresql"
+
+
+class MariadbPlace(ServerPlace):
+    """A MariaDB database."""
+
+    scheme = "mariadb"
+
+
+KINDS: dict[str, type[Place]] = {
+    "sqlite": SqlitePlace,
+    "file": FolderPlace,
+    "postgresql": PostgresqlPlace,
+    "mariadb": MariadbPlace,
+}

@@ -1,6 +1,7 @@
 """Processes that press hard on one store, and what became of it: used by the tests, and by hand.
 
-    HOLDALL_STRESS=full python tests/backends/stress.py sqlite|file cold_start|crash|load
+    HOLDALL_STRESS=full python tests/backends/stress.py sqlite|file|postgresql|mariadb cold_start|crash|load
+    HOLDALL_STRESS=full python tests/backends/stress.py postgresql|mariadb deadlock|restart|server_crash
 
 prints the figures. `full` is the scale at which releases are accepted; the default, `ci`, takes seconds.
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import random
 import subprocess
@@ -27,12 +29,13 @@ from pathlib import Path
 if __name__ == "__main__":  # a worker, or by hand: what the tests share is found from the top of the project
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.backends.places import KINDS, Place
+from tests.backends.places import KINDS, Place, ServerPlace
 
+from holdall.conformance_tests.emulators import new_server
 from holdall.stores import BackendStore, Metric, Param, Run, RunTag, ViewType, open_backend_store
-from holdall.stores.errors import AlreadyExists
+from holdall.stores.errors import AlreadyExists, TemporarilyUnavailable
 
-__all__ = ["Outcome", "Scale", "cold_start", "crash", "load", "scale"]
+__all__ = ["Outcome", "Scale", "cold_start", "crash", "deadlock", "load", "restart", "scale"]
 
 EXPERIMENT = "contended"
 PROCESSES, THREADS, OPENERS = 4, 8, 8
@@ -49,16 +52,36 @@ class Scale:
         kills: Writers killed.
         rounds: Rounds of calls of each of 4 × 8 threads, by kind of place: a round leaves a file for each of its
             params and tags in a folder, and readers read them all.
+        shufflers: Processes that log the same keys in different orders.
+        shuffling: Seconds for which they do.
+        restarts: How often a server is stopped under load.
     """
 
     cold_starts: int
     kills: int
     rounds: dict[str, int]
+    shufflers: int
+    shuffling: float
+    restarts: int
 
 
 _SCALES = {
-    "ci": Scale(cold_starts=2, kills=6, rounds={"sqlite": 3, "file": 1}),
-    "full": Scale(cold_starts=50, kills=200, rounds={"sqlite": 60, "file": 8}),
+    "ci": Scale(
+        cold_starts=2,
+        kills=6,
+        rounds={"sqlite": 3, "file": 1, "postgresql": 1, "mariadb": 1},
+        shufflers=4,
+        shuffling=2,
+        restarts=1,
+    ),
+    "full": Scale(
+        cold_starts=50,
+        kills=200,
+        rounds={"sqlite": 60, "file": 8, "postgresql": 20, "mariadb": 20},
+        shufflers=16,
+        shuffling=60,
+        restarts=6,
+    ),
 }
 
 
@@ -309,13 +332,7 @@ def _work_load(uri: str, run_id: str, process: str, rounds: str) -> None:
 
 def _work_read(uri: str, run_id: str) -> None:
     """Read until standard input ends; each view must be whole, and none may be older than the one before."""
-    ended = threading.Event()
-
-    def wait_for_end() -> None:
-        sys.stdin.read()
-        ended.set()
-
-    threading.Thread(target=wait_for_end, daemon=True).start()
+    ended = _end_of_input()
     reads, before = 0, (0, 0, 0)
     with open_backend_store(uri) as store:
         experiment_id = _experiment_id(store)
@@ -364,7 +381,175 @@ def _expect_points(store: BackendStore, run_id: str, key: str, points: list[Metr
     outcome.expect(list(history) == points, f"{key} of {run_id}: {len(history)} points, expected {len(points)}")
 
 
+# Deadlock: processes log the same keys in different orders
+
+
+def deadlock(kind: type[Place], folder: Path, processes: int, seconds: float) -> Outcome:
+    """Processes log batches of the same 600 metrics, and tags and params, in random orders to the same three runs."""
+    outcome = Outcome()
+    place = kind(folder / "deadlock")
+    with place.open() as store:
+        experiment_id = store.create_experiment(EXPERIMENT)
+        runs = [store.create_run(experiment_id).info.run_id for _ in range(3)]
+        shufflers = [_start("shuffle", place, process, seconds, *runs) for process in range(processes)]
+        answers = [json.loads(answer) for answer in _together(shufflers, outcome)]
+        outcome.count("calls", sum(len(steps) for answer in answers for steps in answer["steps"].values()))
+        outcome.slowest("slowest call (s)", max((answer["slowest"] for answer in answers), default=0))
+        for run_id in runs:
+            steps = sorted(step for answer in answers for step in answer["steps"].get(run_id, []))
+            data = store.get_run(run_id).data
+            for key in SHUFFLED if len(steps) < 100 else SHUFFLED[:: len(SHUFFLED) // 20]:
+                _expect_points(store, run_id, key, [Metric(key, step / 7, 1, step) for step in steps], outcome)
+            latest = dict.fromkeys(SHUFFLED, steps[-1] / 7) if steps else {}
+            outcome.expect(data.metrics == latest, f"latest values of {run_id} differ")
+            outcome.expect(data.params.keys() == set(SHUFFLED[:20] if steps else ()), f"params of {run_id} differ")
+            outcome.expect(
+                len({data.tags.get(key) for key in SHUFFLED[:20]}) == 1, f"tags of {run_id} are of different batches"
+            )
+            outcome.count("points", len(steps) * len(SHUFFLED))
+    outcome.expect_whole(place, "at the end")
+    return outcome
+
+
+SHUFFLED = [f"key {number}" for number in range(600)]
+
+
+def _work_shuffle(uri: str, process: str, seconds: str, *runs: str) -> None:
+    order = random.Random(process)
+    steps: dict[str, list[int]] = {}
+    slowest = 0.0
+    with open_backend_store(uri) as store:
+        ending = time.monotonic() + float(seconds)
+        for turn in itertools.count():
+            begun = time.monotonic()
+            if begun > ending:
+                break
+            run_id, step = order.choice(runs), int(process) + 1000 * turn
+            keys, few = order.sample(SHUFFLED, len(SHUFFLED)), order.sample(SHUFFLED[:20], 20)
+            metrics = [Metric(key, step / 7, 1, step) for key in keys]
+            store.log_batch(run_id, metrics, [Param(key, key) for key in few], [RunTag(key, str(step)) for key in few])
+            steps.setdefault(run_id, []).append(step)
+            slowest = max(slowest, time.monotonic() - begun)
+    _say(json.dumps({"steps": steps, "slowest": slowest}))
+
+
+# Restart: a server is stopped and started under load
+
+
+def restart(kind: type[ServerPlace], folder: Path, restarts: int, *, kill: bool) -> Outcome:
+    """4 processes log while their server is stopped, or killed, and started again.
+
+    Calls may take long, or fail with `TemporarilyUnavailable` and are made again; whatever returned must be there.
+    """
+    outcome = Outcome()
+    server = new_server(kind.scheme, *_DURABLE[kind.scheme])
+    server.start()
+    try:
+        place = kind(folder / "restart", server)
+        place.open().close()
+        workers = [_start("persist", place) for _ in range(PROCESSES)]
+        _release(workers)
+        listeners = [_Listener(worker) for worker in workers]
+        for _ in range(restarts):
+            for listener in listeners:
+                listener.wait_for_more(20)
+            (server.kill if kill else server.stop)()
+            server.start()
+            outcome.count("restarts")
+        answers = [json.loads(last) for listener in listeners if (last := listener.finish(outcome))]
+        with place.open() as store:
+            for answer in answers:
+                run_id, calls = answer["run_id"], answer["calls"]
+                outcome.count("calls", calls)
+                outcome.count("told to try again", answer["refused"])
+                outcome.slowest("longest pause (s)", answer["slowest"])
+                _check_calls(store, store.get_run(run_id), calls, outcome, f"run {run_id}")
+        outcome.expect_whole(place, "at the end")
+    finally:
+        server.remove()
+    return outcome
+
+
+_DURABLE = {
+    "postgresql": ("--fsync=on", "--full_page_writes=on"),
+    "mariadb": ("--innodb-flush-log-at-trx-commit=1", "--innodb-doublewrite=ON", "--innodb-flush-method=fsync"),
+}
+
+
+class _Listener:
+    """Hears what a worker says when it says it."""
+
+    def __init__(self, worker: subprocess.Popen[str]) -> None:
+        self._worker = worker
+        self._said: list[str] = []
+        self._news = threading.Condition()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        assert self._worker.stdout is not None
+        while line := self._worker.stdout.readline():
+            with self._news:
+                self._said.append(line)
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    def wait_for_more(self, lines: int) -> None:
+        """Wait until the worker has said so many more lines, or its end."""
+        with self._news:
+            target = len(self._said) + lines
+            self._news.wait_for(lambda: len(self._said) >= target or self._worker.poll() is not None, timeout=300)
+
+    def finish(self, outcome: Outcome) -> str | None:
+        """Let the worker come to its end; its last line, or None if it failed."""
+        assert self._worker.stdin is not None
+        assert self._worker.stderr is not None
+        self._worker.stdin.close()
+        self._thread.join()
+        complaints = self._worker.stderr.read()
+        with self._worker:
+            pass
+        if self._worker.returncode == 0 and not complaints:
+            return self._said[-1]
+        outcome.problems.append(f"a worker failed ({self._worker.returncode}): {complaints}")
+        return None
+
+
+def _work_persist(uri: str) -> None:
+    """Make calls until standard input ends, each until it returns."""
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of each connection that breaks
+    ended = _end_of_input()
+    refused, slowest = 0, 0.0
+    with open_backend_store(uri) as store:
+        run_id = store.create_run("0").info.run_id
+        number = 0
+        while not ended.is_set():
+            begun = time.monotonic()
+            try:
+                _CALLS[number % len(_CALLS)](store, run_id, number)
+            except TemporarilyUnavailable:
+                refused += 1
+                continue
+            slowest = max(slowest, time.monotonic() - begun)
+            _say(str(number))
+            number += 1
+    _say(json.dumps({"run_id": run_id, "calls": number, "refused": refused, "slowest": slowest}))
+
+
 # Workers
+
+
+def _end_of_input() -> threading.Event:
+    """What is set when standard input ends."""
+    ended = threading.Event()
+
+    def wait_for_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
+    return ended
 
 
 def _experiment_id(store: BackendStore) -> str:
@@ -417,6 +602,11 @@ def _collect(workers: Sequence[subprocess.Popen[str]], outcome: Outcome) -> list
     return answers
 
 
+def _server_kind(kind: type[Place]) -> type[ServerPlace]:
+    assert issubclass(kind, ServerPlace), "this scenario needs a server"
+    return kind
+
+
 def _main() -> None:
     mode, *arguments = sys.argv[1:]
     if mode == "worker":
@@ -426,6 +616,8 @@ def _main() -> None:
             "write": _work_write,
             "load": _work_load,
             "read": _work_read,
+            "shuffle": _work_shuffle,
+            "persist": _work_persist,
         }
         _say("ready")
         sys.stdin.readline()
@@ -434,6 +626,9 @@ def _main() -> None:
     (scenario,), kind, amounts = arguments, KINDS[mode], scale()
     with tempfile.TemporaryDirectory() as folder:
         outcome = {
+            "deadlock": lambda: deadlock(kind, Path(folder), amounts.shufflers, amounts.shuffling),
+            "restart": lambda: restart(_server_kind(kind), Path(folder), amounts.restarts, kill=False),
+            "server_crash": lambda: restart(_server_kind(kind), Path(folder), amounts.restarts, kill=True),
             "cold_start": lambda: cold_start(kind, Path(folder), amounts.cold_starts),
             "crash": lambda: crash(kind, Path(folder), amounts.kills),
             "load": lambda: load(kind, Path(folder), amounts.rounds[mode]),

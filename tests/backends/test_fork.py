@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.backends.wire import Wire
+
+from holdall.conformance_tests.emulators import shared_server
 
 PARENT_WITH_WRITING_THREAD = """
 import os, sys, threading
@@ -54,6 +57,61 @@ if pid == 0:
 print(os.waitpid(pid, 0)[1])
 """
 
+WHILE_A_CHILD_MAKES_ITS_POOL = """
+import os, signal, sys, threading
+from holdall.stores import open_backend_store
+
+store = open_backend_store(sys.argv[1])
+run = store.create_run("0").info.run_id
+database = store._database
+genuine = database._new_pool
+
+
+def status(pid: int) -> int:
+    return os.waitpid(pid, 0)[1]
+
+
+child = os.fork()
+if child == 0:
+    inside, done = threading.Event(), threading.Event()
+
+    def slow() -> object:
+        inside.set()
+        done.wait()
+        return genuine()
+
+    database._new_pool = slow
+    thread = threading.Thread(target=store.get_run, args=[run])
+    thread.start()
+    inside.wait()
+    grandchild = os.fork()
+    if grandchild == 0:
+        signal.alarm(30)
+        database._new_pool = genuine
+        os._exit(0 if store.get_run(run).info.run_id == run else 1)
+    ended = status(grandchild)
+    done.set()
+    thread.join()
+    os._exit(ended)
+print(status(child), store.get_run(run).info.run_id == run)
+"""
+
+NO_CONNECTION_SHARED = """
+import os, sys
+from holdall.stores import Metric, open_backend_store
+
+store = open_backend_store(sys.argv[1])
+run = store.create_run("0").info.run_id
+pid = os.fork()
+if pid == 0:
+    store.log_metric(run, Metric("child", 1.0, 1))
+    store.close()
+    sys.exit(0)  # which clears up, unlike os._exit
+status = os.waitpid(pid, 0)[1]
+store.log_metric(run, Metric("parent", 1.0, 1))
+print(status, sorted(store.get_run(run).data.metrics))
+"""
+
 
 def _output(program: str, *arguments: str) -> str:
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program, *arguments]
@@ -69,3 +127,28 @@ def test_fork_while_a_thread_writes_leaves_children_a_store_that_works(tmp_path:
 
 def test_fork_with_database_in_memory_gives_the_child_a_copy() -> None:
     assert _output(COPY_OF_MEMORY) == "0"
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("scheme", ["postgresql", "mariadb"])
+def test_fork_with_store_on_server_leaves_children_a_store_that_works(scheme: str) -> None:
+    server = shared_server(scheme)
+    assert _output(PARENT_WITH_WRITING_THREAD, server.uri(server.create_database())) == "[0, 0, 0, 0] [25, 25, 25, 25]"
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("scheme", ["postgresql", "mariadb"])
+def test_fork_while_a_thread_takes_the_first_connection_of_its_process_does_not_block(scheme: str) -> None:
+    server = shared_server(scheme)
+    assert _output(WHILE_A_CHILD_MAKES_ITS_POOL, server.uri(server.create_database())) == "0 True"
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("scheme", ["postgresql", "mariadb"])
+def test_end_of_child_leaves_the_connections_of_its_parent_open(scheme: str) -> None:
+    server = shared_server(scheme)
+    database = server.create_database()
+    with Wire(server.port) as wire:
+        uri = server.uri(database, port=wire.port)
+        assert _output(NO_CONNECTION_SHARED, f"{uri}?retry_timeout=0") == "0 ['child', 'parent']"
+        assert wire.connections == 2

@@ -32,6 +32,7 @@ class Wire:
         port: Where to connect to instead.
         round_trips: Of all connections together; may be set.
         connections: How many were made; may be set.
+        answered_bytes: What servers have said, of all connections together.
         latency: Seconds that every piece is under way, in each direction; pieces do not wait for each other.
         refuse: Whether new connections are reset at once.
     """
@@ -39,6 +40,7 @@ class Wire:
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.round_trips = 0
         self.connections = 0
+        self.answered_bytes = 0
         self.latency = 0.0
         self.refuse = False
         self._target = (host, port)
@@ -109,10 +111,11 @@ class Wire:
                 self.connections += 1
                 self._links.append(_Link(self, client, server))
 
-    def count_round_trip(self) -> None:
-        """One more; for the wire's own use."""
+    def count_answer(self, size: int, *, is_first: bool) -> None:
+        """A piece of an answer; for the wire's own use."""
         with self._lock:
-            self.round_trips += 1
+            self.answered_bytes += size
+            self.round_trips += is_first
 
     def takes_loss(self, request: bytes) -> bool:
         """Whether the answer to this request is the one to be lost; for the wire's own use."""
@@ -156,10 +159,9 @@ class _Link:
         if self._loses:
             self.cut()
             return False
-        if self._asked:
-            self._asked = False
-            self.round_trips += 1
-            self._wire.count_round_trip()
+        first, self._asked = self._asked, False
+        self.round_trips += first
+        self._wire.count_answer(len(data), is_first=first)
         return True
 
     def _pump(

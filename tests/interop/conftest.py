@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest.register_assert_rewrite("tests.interop.scenarios")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(

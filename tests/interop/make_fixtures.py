@@ -2,8 +2,9 @@
 
 `NAME` is `mlflow-VERSION` or `holdall-VERSION` for a SQLite database, with `.mlruns` at its end for a folder, packed as
 a tar file; holdall's version is the one at hand. Each is the store that its writer makes when told the workload, and
-beside it, as JSON, what the same writer reads from it. Fixtures are kept for ever: make new ones only for new versions,
-or when the workload has to grow.
+beside it, as JSON, what the same writer reads from it. `mlflow-VERSION.postgresql`, `….mariadb` and `….mariadb-latin1`
+are dumps of empty stores on a server. Fixtures are kept for ever: make new ones only for new versions, or when the
+workload has to grow.
 """
 
 from __future__ import annotations
@@ -18,17 +19,19 @@ from pathlib import Path
 
 from tests.interop.folders import pack
 from tests.interop.peers import Peer
+from tests.interop.prototypes import KINDS, make_prototype
 from tests.interop.snapshot import FIXTURES, Snapshot, apply, found, snapshot
 from tests.interop.steps import ROOT, Search, Step
-from tests.interop.workload import WRITE, for_folder, searches
+from tests.interop.workload import REGISTER, WRITE, for_folder, searches
 
 from holdall.stores import open_backend_store
-
-_MODELS: Step = ("register_models", {"ref": "rich"})
 
 
 def make(name: str) -> Path:
     """Make one fixture and return the packed store."""
+    for kind in KINDS:
+        if name.endswith(f".{kind}"):
+            return make_prototype(name.removeprefix("mlflow-").removesuffix(f".{kind}"), kind)
     program, is_folder = name.removesuffix(".mlruns"), name.endswith(".mlruns")
     asked = searches(program, folder=is_folder)
     FIXTURES.mkdir(exist_ok=True)
@@ -50,7 +53,7 @@ def make(name: str) -> Path:
 def _write(place: Path, program: str, steps: list[Step], asked: list[Search]) -> tuple[Snapshot, list[list[str]]]:
     writer, _, version = program.partition("-")
     if writer == "mlflow":
-        return Peer.of(version).use(place, [*steps, _MODELS], asked)
+        return Peer.of(version).use(place, [*steps, REGISTER], asked)
     with open_backend_store(f"sqlite:///{place}" if place.suffix == ".db" else place, artifact_root=ROOT) as store:
         apply(store, steps)
         return snapshot(store), found(store, asked)

@@ -5,8 +5,8 @@ Run by an interpreter that has MLflow and not holdall. Request and answer:
     {"uri": …, "root": path, "steps": [[method, arguments], ...], "searches": [[filter, order_by], ...]}
     {"snapshot": everything in the store, "found": [[ref, ...], ...]}
 
-The URI is that of a SQLite database or a folder; a missing store is created with artifacts under `root`. The steps are
-those of `steps.py`.
+The URI is that of a database, or the path of a folder; a missing store is created with artifacts under `root`. The
+steps are those of `steps.py`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Peer:
     """A store opened by MLflow, with one method for every step."""
 
     def __init__(self, uri: str, root: str) -> None:
-        opened = SqlAlchemyStore if uri.startswith("sqlite:") else FileStore
+        opened = SqlAlchemyStore if "://" in uri else FileStore
+        self.on_server = "://" in uri and not uri.startswith("sqlite:")
         opened(uri, root)  # creates the default experiment under `root`, not under the working directory
         self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         self.run_ids: dict[str, str] = {run.data.tags["ref"]: run.info.run_id for run in self._all_runs()}
@@ -156,7 +157,7 @@ class Peer:
         for mine, other in ((run.data.params, found.data.params), (run.data.tags, found.data.tags)):
             assert mine == other, "search and get disagree"
         info = run.info
-        history = {key: self.client.get_metric_history(info.run_id, key) for key in run.data.metrics}
+        history = {key: self._history(info.run_id, key) for key in run.data.metrics}
         return {
             "experiment_id": info.experiment_id,
             "run_name": info.run_name,
@@ -178,6 +179,11 @@ class Peer:
                 key=lambda item: (item["name"], item["digest"]),
             ),
         }
+
+    def _history(self, run_id: str, key: str) -> list[Any]:
+        points = list(self.client.get_metric_history(run_id, key))
+        # MLflow 2.22 leaves the order to the database, which is that of the table's key in SQLite alone.
+        return sorted(points, key=_moment) if self.on_server else points
 
     def _all_runs(self) -> list[Any]:
         ids = [experiment.experiment_id for experiment in self.client.search_experiments(view_type=ViewType.ALL)]
@@ -202,6 +208,10 @@ def _dataset(item: Any) -> JSON:
     return {field: getattr(item.dataset, field) for field in fields} | {
         "tags": {tag.key: tag.value for tag in item.tags}
     }
+
+
+def _moment(point: Any) -> tuple[int, int, float]:
+    return point.timestamp, point.step, 0 if math.isnan(point.value) else point.value
 
 
 def _number(value: float) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,18 +16,26 @@ from pathlib import Path
 from tests.interop.snapshot import Snapshot
 from tests.interop.steps import ROOT, Search, Step
 
-__all__ = ["VERSIONS", "Peer", "peer_python", "peers_dir"]
+__all__ = ["VERSIONS", "Peer", "Place", "peer_python", "peers_dir"]
+
+Place = Path | str
+"""Where a store is: a file `*.db` that is a SQLite database, another path for a folder of files, or a server's URI."""
 
 VERSIONS = ("2.22.5", "3.17.2")
 
-_PACKAGES = ("alembic", "sqlalchemy>=2.0,<2.1")
+_PACKAGES = ("alembic", "sqlalchemy>=2.0,<2.1", "psycopg2-binary", "PyMySQL", "cryptography")
 """What the SQL store needs beside mlflow-skinny. MLflow 2.22 imports a name that SQLAlchemy 2.1 no longer has."""
+
+_DRIVERS = {"postgresql": "postgresql+psycopg2", "mariadb": "mysql+pymysql", "mysql": "mysql+pymysql"}
+"""MLflow's schemes for ours."""
 
 _SETTINGS = {
     "PYTHONUTF8": "1",
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_ALLOW_FILE_STORE": "true",  # MLflow 3 opens no folder without it
 }
+
+_NOTE = "requirements.txt"
 
 _SCRIPT = Path(__file__).with_name("peer_script.py")
 
@@ -48,42 +56,46 @@ class Peer:
         return cls(peer_python(version))
 
     def use(
-        self, place: Path, steps: Sequence[Step] = (), searches: Sequence[Search] = ()
+        self, place: Place, steps: Sequence[Step] = (), searches: Sequence[Search] = ()
     ) -> tuple[Snapshot, list[list[str]]]:
-        """Open or create a store, take steps, then search; everything that is there then, and what was found.
-
-        A place named `*.db` is a SQLite database, any other a folder of files.
-        """
-        uri = f"sqlite:///{place}" if place.suffix == ".db" else str(place)
-        request = {"uri": uri, "root": ROOT, "steps": steps, "searches": searches}
-        answer = json.loads(self._run([str(_SCRIPT)], place.parent, json.dumps(request)))
+        """Open or create a store, take steps, then search; everything that is there then, and what was found."""
+        request = {"uri": _uri(place), "root": ROOT, "steps": steps, "searches": searches}
+        answer = json.loads(self._run([str(_SCRIPT)], json.dumps(request)))
         return answer["snapshot"], answer["found"]
 
-    def upgrade(self, database: Path) -> None:
+    def upgrade(self, database: Place) -> None:
         """`mlflow db upgrade`."""
-        self._run(["-m", "mlflow", "db", "upgrade", f"sqlite:///{database}"], database.parent)
+        self._run(["-m", "mlflow", "db", "upgrade", _uri(database)])
 
     def collect_garbage(self, folder: Path) -> None:
         """`mlflow gc`: remove all deleted runs and experiments for good."""
         store = str(folder)
-        self._run(["-m", "mlflow", "gc", "--backend-store-uri", store], folder.parent, MLFLOW_TRACKING_URI=store)
+        self._run(["-m", "mlflow", "gc", "--backend-store-uri", store], MLFLOW_TRACKING_URI=store)
 
-    def _run(self, arguments: list[str], folder: Path, stdin: str = "", **settings: str) -> str:
+    def _run(self, arguments: list[str], stdin: str = "", **settings: str) -> str:
         # Neither our package nor the settings of whoever runs the tests may reach the peer.
         hidden = ("PYTHON", "MLFLOW", "COV_", "COVERAGE")
         environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-        done = subprocess.run(
-            [str(self.python), *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            cwd=folder,
-            env=environment | _SETTINGS | settings,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory() as folder:  # MLflow writes where it works
+            done = subprocess.run(
+                [str(self.python), *arguments],
+                input=stdin,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                cwd=folder,
+                env=environment | _SETTINGS | settings,
+                check=False,
+            )
         assert done.returncode == 0, f"the peer failed on {arguments}:\n{done.stderr[-4000:]}"
         return done.stdout
+
+
+def _uri(place: Place) -> str:
+    if isinstance(place, str):
+        scheme, colon, address = place.partition(":")
+        return _DRIVERS[scheme] + colon + address
+    return f"sqlite:///{place}" if place.suffix == ".db" else str(place)
 
 
 def peer_python(version: str) -> Path:
@@ -96,14 +108,12 @@ def peer_python(version: str) -> Path:
     """
     home = peers_dir()
     environment = home / f"mlflow-{version}"
-    python = environment / "bin" / "python"
-    if python.exists():
-        return python
-    home.mkdir(parents=True, exist_ok=True)
-    with _locked(home / f"mlflow-{version}.lock"):
-        if not python.exists():
-            _install(version, environment)
-    return python
+    if not _is_complete(version, environment):
+        home.mkdir(parents=True, exist_ok=True)
+        with _locked(home / f"mlflow-{version}.lock"):
+            if not _is_complete(version, environment):
+                _install(version, environment)
+    return environment / "bin" / "python"
 
 
 def peers_dir() -> Path:
@@ -115,14 +125,25 @@ def peers_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "holdall", "peers")
 
 
+def _requirements(version: str) -> list[str]:
+    return [f"mlflow-skinny=={version}", *_PACKAGES]
+
+
+def _is_complete(version: str, environment: Path) -> bool:
+    """Whether all that is wanted today was installed: what is noted last."""
+    note = environment / _NOTE
+    return note.exists() and note.read_text(encoding="utf-8").split() == _requirements(version)
+
+
 def _install(version: str, environment: Path) -> None:
-    """Install beside the final place and rename, so that a half-made environment is never taken for a peer."""
-    partial = environment.with_suffix(".part")
-    shutil.rmtree(partial, ignore_errors=True)
-    _call(version, [sys.executable, "-m", "venv", str(partial)])
-    python = str(partial / "bin" / "python")
-    _call(version, [python, "-m", "pip", "install", "--quiet", f"mlflow-skinny=={version}", *_PACKAGES])
-    partial.rename(environment)
+    """Make the environment, or add to it what is wanted since it was made."""
+    python = environment / "bin" / "python"
+    if not python.exists():
+        partial = environment.with_name(f"{environment.name}.part")  # so that a half-made one is never taken for whole
+        _call(version, [sys.executable, "-m", "venv", "--clear", str(partial)])
+        partial.rename(environment)
+    _call(version, [str(python), "-m", "pip", "install", "--quiet", *_requirements(version)])
+    (environment / _NOTE).write_text("\n".join(_requirements(version)), encoding="utf-8")
 
 
 def _call(version: str, command: list[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from holdall.cli import artifacts, experiments, runs
+from holdall.cli import artifacts, db, experiments, runs
 from holdall.cli.conformance import conformance
 from holdall.cli.demo import demo
 from holdall.cli.info import info
@@ -63,6 +63,7 @@ app.add_typer(experiments.app, name="experiments")
 app.add_typer(runs.app, name="runs")
 app.add_typer(artifacts.app, name="artifacts")
 app.command()(info)
+app.add_typer(db.app, name="db")
 app.command()(conformance)
 
 
