@@ -8,7 +8,7 @@ this process answers at once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -144,19 +144,18 @@ class Session(ABC):
         return self.ask_text(sql, parameters).rows
 
 
-def by_key(values: Mapping[str, T] | Iterable[tuple[str, T]]) -> dict[str, T]:
+def by_key(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
     """A dict in the order of its keys, whatever order they were read in."""
-    return dict(sorted(values.items() if isinstance(values, Mapping) else values))
+    return dict(sorted(pairs))
 
 
 class Database(ABC):
-    """A database that runs transactions, for any number of threads.
+    """A database that runs transactions, for any number of threads."""
 
-    Attributes:
-        dialect: Its product.
-    """
-
-    dialect: SqlDialect
+    @property
+    @abstractmethod
+    def dialect(self) -> SqlDialect:
+        """Its product."""
 
     @abstractmethod
     def read(self, work: Callable[[Session], T]) -> T:

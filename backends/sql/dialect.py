@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.selectable import FromClause, Join
 
 from holdall.stores.errors import HoldallError
@@ -144,7 +145,7 @@ class SqlDialect(ABC):
 
     def of_each(
         self, owner: sa.Column[Any], columns: Sequence[sa.ColumnElement[Any]], owners: sa.BindParameter[Any]
-    ) -> sa.Select[Any]:
+    ) -> ClauseElement:
         """Select owner and columns of the rows that belong to the items of a list."""
         return sa.select(owner, *columns).where(self.one_of(owner, owners))
 
@@ -154,7 +155,7 @@ class SqlDialect(ABC):
         key: sa.ColumnElement[Any],
         value: sa.ColumnElement[Any],
         owners: sa.BindParameter[Any],
-    ) -> sa.Select[Any]:
+    ) -> ClauseElement:
         """Select each owner in a list and the text of a JSON object of its rows; owners without rows are absent."""
         return sa.select(owner, self.object_of(key, value)).where(self.one_of(owner, owners)).group_by(owner)
 

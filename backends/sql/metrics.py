@@ -198,8 +198,8 @@ def _by_run(session: Session, rows: Iterable[Row]) -> tuple[dict[str, Values], d
         of_run[key] = stored if stored is not None and -_LARGEST < stored < _LARGEST else value_of(stored)
         places[key] = (timestamp or 0, step)
     if not session.dialect.reads_in_key_order:
-        values = {run_id: by_key(found) for run_id, found in values.items()}
-        points = {run_id: by_key(found) for run_id, found in points.items()}
+        values = {run_id: by_key(found.items()) for run_id, found in values.items()}
+        points = {run_id: by_key(found.items()) for run_id, found in points.items()}
     return values, points
 
 

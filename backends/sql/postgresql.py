@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import make_url
 from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.elements import ClauseElement
 
 from holdall.backends.sql import opening
 from holdall.backends.sql.database import Session
@@ -109,7 +110,7 @@ class PostgresqlDialect(ServerDialect):
 
     def of_each(
         self, owner: sa.Column[Any], columns: Sequence[sa.ColumnElement[Any]], owners: sa.BindParameter[Any]
-    ) -> sa.Select[Any]:
+    ) -> ClauseElement:
         # The offset keeps the planner from reading all of a table for the rows of a few owners.
         wanted = _unnested(owners)
         rows = sa.select(*columns).where(owner == wanted.c.owner).offset(0).lateral("rows_of_owner")
@@ -121,7 +122,7 @@ class PostgresqlDialect(ServerDialect):
         key: sa.ColumnElement[Any],
         value: sa.ColumnElement[Any],
         owners: sa.BindParameter[Any],
-    ) -> sa.Select[Any]:
+    ) -> ClauseElement:
         wanted = _unnested(owners)
         found = sa.select(self.object_of(key, value).label("text")).where(owner == wanted.c.owner).offset(0)
         rows = found.lateral("object_of_owner")

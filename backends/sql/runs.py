@@ -185,7 +185,11 @@ _decode = json.JSONDecoder().raw_decode
 
 def _objects(session: Session, rows: Answer) -> dict[str, dict[str, str]]:
     found = {run_id: _decode(text)[0] for run_id, text in rows.each()}
-    return found if session.dialect.reads_in_key_order else {run_id: by_key(values) for run_id, values in found.items()}
+    return (
+        found
+        if session.dialect.reads_in_key_order
+        else {run_id: by_key(values.items()) for run_id, values in found.items()}
+    )
 
 
 def _info(row: Row) -> RunInfo:

@@ -288,10 +288,8 @@ class ServerDatabase(Database):
         options: Of its connections.
     """
 
-    dialect: ServerDialect
-
     def __init__(self, dialect: ServerDialect, driver: Driver, options: ServerOptions) -> None:
-        self.dialect = dialect
+        self._dialect = dialect
         self.driver = driver
         self.patience = 0.0  # while it is being opened, an address that is wrong is said to be so at once
         self._options = options
@@ -309,7 +307,16 @@ class ServerDatabase(Database):
             timeout=options.pool_timeout,
             recycle=options.pool_recycle,
             reset_on_return=None,
+            use_lifo=True,  # a few connections that are busy know their statements better than many that take turns
         )
+
+    @property
+    def dialect(self) -> ServerDialect:
+        return self._dialect
+
+    @dialect.setter
+    def dialect(self, dialect: ServerDialect) -> None:
+        self._dialect = dialect
 
     def settle(self, tables: Sequence[str]) -> None:
         """Say that the database is open and has these tables: from now on, failures are waited out."""

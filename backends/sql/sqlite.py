@@ -327,13 +327,17 @@ class SqliteDatabase(Database):
     """
 
     def __init__(self, path: str | None, options: _Options, *, read_only: bool) -> None:
-        self.dialect = SqliteDialect()
+        self._dialect = SqliteDialect()
         self.path = path
         self._options = options
         self._read_only = read_only
         self.may_create = not read_only
         self._immutable: tuple[object, ...] | None = None
         self._connections = self._new_connections()
+
+    @property
+    def dialect(self) -> SqliteDialect:
+        return self._dialect
 
     def _new_connections(self) -> _Connections:
         return _Connections(self._connect, shared=self.path is None)
