@@ -118,7 +118,7 @@ class MysqlAdministration(Administration):
                 "'mlflow db upgrade' of MLflow 3 fails on MySQL where experiment ids have 64 bits (errno 150)",
                 1,
                 "experiments.experiment_id is BIGINT",
-                "nothing for holdall and MLflow 2.22; for MLflow 3, copy the data into a database that it created",
+                "none is needed before MLflow 3; for it, copy the data to one made with ?experiment_ids=integer",
             )
 
     def _column_checks(self) -> Iterator[Check | Finding]:
