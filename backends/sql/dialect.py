@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.selectable import FromClause, Join
@@ -16,7 +18,7 @@ from sqlalchemy.sql.selectable import FromClause, Join
 from holdall.stores.errors import HoldallError
 from holdall.stores.search.like import Folding
 
-__all__ = ["OrderedJoin", "Rows", "SqlDialect", "fold_by_replacing", "is_newer"]
+__all__ = ["OnConflictDialect", "OnConflictInsert", "OrderedJoin", "Rows", "SqlDialect", "fold_by_replacing"]
 
 
 class OrderedJoin(Join):
@@ -199,12 +201,48 @@ class SqlDialect(ABC):
         return insert.from_select(list(columns), select.where(sa.true() if when is None else when))
 
 
-def is_newer(
-    table: sa.Table, fresh: Callable[[str], sa.ColumnElement[Any]], by: Sequence[str]
-) -> sa.ColumnElement[bool]:
+OnConflictInsert = postgresql.Insert | sqlite.Insert
+"""An insertion with `ON CONFLICT`."""
+
+
+class OnConflictDialect(SqlDialect):
+    """A database that says `ON CONFLICT`."""
+
+    @abstractmethod
+    def _insert_into(self, table: sa.Table) -> OnConflictInsert:
+        """An insertion in the database's own way."""
+
+    def insert_or_ignore(
+        self,
+        table: sa.Table,
+        columns: Sequence[str],
+        *,
+        when: sa.ColumnElement[bool] | None = None,
+        rows: Rows | None = None,
+    ) -> Insert:
+        return self._insert(self._insert_into(table).on_conflict_do_nothing(), columns, when, rows)
+
+    def upsert(
+        self,
+        table: sa.Table,
+        columns: Sequence[str],
+        key: Sequence[str],
+        *,
+        newer_by: Sequence[str] = (),
+        when: sa.ColumnElement[bool] | None = None,
+        rows: Rows | None = None,
+    ) -> Insert:
+        insert = self._insert_into(table)
+        changed = {column: insert.excluded[column] for column in columns if column not in key}
+        newer = _is_newer(table, insert.excluded, newer_by) if newer_by else None
+        updating = insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=newer)
+        return self._insert(updating, columns, when, rows)
+
+
+def _is_newer(table: sa.Table, fresh: ReadOnlyColumnCollection[str, Any], by: Sequence[str]) -> sa.ColumnElement[bool]:
     """Whether a new row is greater than the one in `table`; a missing number there is less than all."""
     known = [sa.func.coalesce(table.c[name], -1) if table.c[name].nullable else table.c[name] for name in by]
-    return sa.tuple_(*(fresh(name) for name in by)) > sa.tuple_(*known)
+    return sa.tuple_(*(fresh[name] for name in by)) > sa.tuple_(*known)
 
 
 def fold_by_replacing(

@@ -244,7 +244,7 @@ def _fresh(name: str) -> sa.ColumnElement[Any]:
 
 
 def _is_newer(table: sa.Table, by: Sequence[str]) -> sa.ColumnElement[bool]:
-    """What `dialect.is_newer` says, without a comparison of rows: MySQL takes no VALUES() in one."""
+    """Whether the new row is greater, without a comparison of rows: MySQL takes no VALUES() in one."""
     newer: sa.ColumnElement[bool] = sa.false()
     for name in reversed(by):
         known = sa.func.coalesce(table.c[name], -1) if table.c[name].nullable else table.c[name]

@@ -8,12 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import make_url
-from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.elements import ClauseElement
 
 from holdall.backends.sql import opening
 from holdall.backends.sql.database import Session
-from holdall.backends.sql.dialect import Rows, fold_by_replacing, is_newer
+from holdall.backends.sql.dialect import OnConflictDialect, OnConflictInsert, Rows, fold_by_replacing
 from holdall.backends.sql.postgresql_administration import PostgresqlAdministration
 from holdall.backends.sql.server import Call, Driver, ServerDatabase, ServerDialect, Trouble, import_driver
 from holdall.backends.sql.server_options import ServerOptions, flag, whole
@@ -43,7 +42,7 @@ _BUSY = frozenset({"53300", "57P03"})
 """Too many connections; starting up."""
 
 
-class PostgresqlDialect(ServerDialect):
+class PostgresqlDialect(OnConflictDialect, ServerDialect):
     """PostgreSQL.
 
     Args:
@@ -73,31 +72,8 @@ class PostgresqlDialect(ServerDialect):
         source = sa.func.unnest(*arrays).table_valued(*(f"given_{column.name}" for column in columns))
         return Rows(source.render_derived(), names, lambda rows: [_array(values) for values in zip(*rows, strict=True)])
 
-    def insert_or_ignore(
-        self,
-        table: sa.Table,
-        columns: Sequence[str],
-        *,
-        when: sa.ColumnElement[bool] | None = None,
-        rows: Rows | None = None,
-    ) -> Insert:
-        return self._insert(postgresql.insert(table).on_conflict_do_nothing(), columns, when, rows)
-
-    def upsert(
-        self,
-        table: sa.Table,
-        columns: Sequence[str],
-        key: Sequence[str],
-        *,
-        newer_by: Sequence[str] = (),
-        when: sa.ColumnElement[bool] | None = None,
-        rows: Rows | None = None,
-    ) -> Insert:
-        insert = postgresql.insert(table)
-        changed = {column: insert.excluded[column] for column in columns if column not in key}
-        newer = is_newer(table, insert.excluded.__getitem__, newer_by) if newer_by else None
-        insert = insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=newer)
-        return self._insert(insert, columns, when, rows)
+    def _insert_into(self, table: sa.Table) -> OnConflictInsert:
+        return postgresql.insert(table)
 
     def one_of(self, column: sa.ColumnElement[Any], items: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
         element = sa.BigInteger() if isinstance(column.type, sa.Integer) else sa.Text()

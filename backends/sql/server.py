@@ -402,7 +402,7 @@ class ServerDatabase(Database):
             return translated
         return TemporarilyUnavailable(
             f"{self._options.uri} cannot be reached, or broke the connection; tried for {waited:.0f} s. Check that the "
-            "server runs at this address, then try again: repeating the call does nothing twice."
+            "server runs at this address, then try again. If the connection broke, the change may have been made."
         )
 
     def _translate(self, error: Exception) -> HoldallError:

@@ -19,11 +19,10 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.dml import Insert
 
 from holdall.backends.sql import opening
 from holdall.backends.sql.database import Answer, Cursor, Database, Row, Session
-from holdall.backends.sql.dialect import OrderedJoin, Rows, SqlDialect, is_newer
+from holdall.backends.sql.dialect import OnConflictDialect, OnConflictInsert, OrderedJoin, Rows, SqlDialect
 from holdall.backends.sql.sqlite_administration import SqliteAdministration
 from holdall.backends.sql.statements import Bulk, Parameters, Statement
 from holdall.backends.sql.store import SqlBackendStore
@@ -56,7 +55,7 @@ def _compile_cross_join(join: OrderedJoin, compiler: SQLCompiler, **options: Any
     return f"{left} CROSS JOIN {right} ON {compiler.process(join.onclause, **options)}"
 
 
-class SqliteDialect(SqlDialect):
+class SqliteDialect(OnConflictDialect):
     """SQLite 3.35 and later."""
 
     key = "sqlite"
@@ -67,32 +66,8 @@ class SqliteDialect(SqlDialect):
     def rows(self, columns: Sequence[sa.Column[Any]]) -> Rows | None:
         return None
 
-    def insert_or_ignore(
-        self,
-        table: sa.Table,
-        columns: Sequence[str],
-        *,
-        when: sa.ColumnElement[bool] | None = None,
-        rows: Rows | None = None,
-    ) -> Insert:
-        insert = sqlite.insert(table).on_conflict_do_nothing()
-        return self._insert(insert, columns, when, rows)
-
-    def upsert(
-        self,
-        table: sa.Table,
-        columns: Sequence[str],
-        key: Sequence[str],
-        *,
-        newer_by: Sequence[str] = (),
-        when: sa.ColumnElement[bool] | None = None,
-        rows: Rows | None = None,
-    ) -> Insert:
-        insert = sqlite.insert(table)
-        changed = {column: insert.excluded[column] for column in columns if column not in key}
-        newer = is_newer(table, insert.excluded.__getitem__, newer_by) if newer_by else None
-        insert = insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=newer)
-        return self._insert(insert, columns, when, rows)
+    def _insert_into(self, table: sa.Table) -> OnConflictInsert:
+        return sqlite.insert(table)
 
     def one_of(self, column: sa.ColumnElement[Any], items: sa.BindParameter[Any]) -> sa.ColumnElement[bool]:
         listed = sa.func.json_each(items).table_valued("value")
