@@ -87,7 +87,7 @@ class LocalArtifactStore(ArtifactStore):
     def capabilities(self) -> ArtifactCapabilities:
         return ArtifactCapabilities(empty_directories=True)
 
-    def _open_reader(self, path: str, offset: int = 0) -> OpenedArtifact:
+    def _open_reader(self, path: str, offset: int = 0, length: int | None = None) -> OpenedArtifact:
         # O_NONBLOCK: opening a pipe that somebody put there must not wait for its other end.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with _reading(path), self._beneath.locate(path) as place:

@@ -15,7 +15,7 @@ __all__ = ["MLFLOW_VERSION", "find_mlflow_python"]
 
 MLFLOW_VERSION = "3.17.2"
 VARIABLE = "HOLDALL_BENCH_MLFLOW_PYTHON"
-DRIVERS = ("psycopg2-binary", "PyMySQL", "cryptography")
+DRIVERS = ("psycopg2-binary", "PyMySQL", "cryptography", "boto3", "google-cloud-storage", "azure-storage-blob")
 """What MLflow needs for stores on servers, and does not bring."""
 
 

@@ -138,6 +138,7 @@ def serving(product: str, *, far: bool) -> Iterator[BenchmarkServer]:
         BenchmarkError: It cannot be started.
     """
     server = new_server(product, *(f"--{name}={value}" for name, value in _DEFAULTS[product].items()))
+    assert isinstance(server, DatabaseServer)
     with ExitStack() as stack:
         stack.callback(server.remove)
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -184,17 +185,17 @@ class RefusalTests(ArtifactSuite):
         A server may be hostile or broken (CVE-2023-6975); the good file before the bad one is not fetched either.
         """
         put(store, "d/good")
-        genuine = store._list
-
-        def hostile(path: str) -> Iterator[FileInfo]:
-            yield from genuine(path)
-            if path == "d":
-                yield FileInfo(listed, is_dir=False, file_size=1)
-
-        monkeypatch.setattr(store, "_list", hostile)
+        bad = FileInfo(listed, is_dir=False, file_size=1)
+        genuine, genuine_below = store._list, store._list_below
+        monkeypatch.setattr(store, "_list", lambda path: [*genuine(path), *([bad] if path == "d" else [])])
+        places = ["d", ""]
+        if type(store)._list_below is not ArtifactStore._list_below:
+            monkeypatch.setattr(store, "_list_below", lambda path: [*genuine_below(path), bad])
+            # Where everything is listed at once, what lies deeper is no offence.
+            places = [place for place in places if listed != "d/a/b" and (place, listed) != ("", "elsewhere/x")]
         refuses(InvalidParameterValue, store.list_artifacts, "d")
-        refuses(InvalidParameterValue, store.download_artifacts, "d", local / "dst")
-        refuses(InvalidParameterValue, store.download_artifacts, "", local / "dst")
+        for place in places:
+            refuses(InvalidParameterValue, store.download_artifacts, place, local / "dst")
         assert list(local.iterdir()) == []
 
     def test_download_from_endless_listing_ends(
@@ -203,6 +204,7 @@ class RefusalTests(ArtifactSuite):
         """A store whose folders hold themselves is refused, not followed for ever."""
         put(store, "d/file")
         monkeypatch.setattr(store, "_list", lambda path: [FileInfo(f"{path}/d" if path else "d", is_dir=True)])
+        monkeypatch.setattr(store, "_list_below", partial(ArtifactStore._list_below, store))
         refuses(InvalidParameterValue, store.download_artifacts, "", local / "dst")
         assert list(local.iterdir()) == []
 

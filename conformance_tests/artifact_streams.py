@@ -32,8 +32,8 @@ PART_SIZE = 8 << 20
 class FaultySource:
     """A stream that hands out its bytes through a function, which may shorten, change or refuse them."""
 
-    def __init__(self, inner: ByteSource, change: Callable[[int, bytes], bytes]) -> None:
-        self._inner, self._change, self._position = inner, change, 0
+    def __init__(self, inner: ByteSource, change: Callable[[int, bytes], bytes], position: int) -> None:
+        self._inner, self._change, self._position = inner, change, position
 
     def read(self, size: int, /) -> bytes:
         data = self._inner.read(size) or b""
@@ -87,9 +87,9 @@ def read_with(fault: Callable[[int, bytes], bytes], store: ArtifactStore, monkey
     """From now on all that the store reads passes through `fault`."""
     genuine = store._open_reader
 
-    def faulty(path: str, offset: int = 0) -> OpenedArtifact:
-        opened = genuine(path, offset)
-        return replace(opened, stream=FaultySource(opened.stream, fault))
+    def faulty(path: str, offset: int = 0, length: int | None = None) -> OpenedArtifact:
+        opened = genuine(path, offset, length)
+        return replace(opened, stream=FaultySource(opened.stream, fault, offset))
 
     monkeypatch.setattr(store, "_open_reader", faulty)
 
@@ -373,10 +373,10 @@ class ConcurrencyTests(ArtifactSuite):
         fill(harness, *(f"d/{index}" for index in range(30)))
         genuine = store._open_reader
 
-        def faulty(path: str, offset: int = 0) -> OpenedArtifact:
+        def faulty(path: str, offset: int = 0, length: int | None = None) -> OpenedArtifact:
             if path == "d/7":
                 raise TemporarilyUnavailable("The server is being restarted.")
-            return genuine(path, offset)
+            return genuine(path, offset, length)
 
         monkeypatch.setattr(store, "_open_reader", faulty)
         refuses(TemporarilyUnavailable, store.download_artifacts, "d", local)

@@ -54,6 +54,7 @@ from holdall.stores.errors import (
     InvalidParameterValue,
     MissingExtra,
     NotFound,
+    PermissionDenied,
     ReadOnly,
     StoreClosed,
     TemporarilyUnavailable,
@@ -66,6 +67,7 @@ from holdall.stores.model_registry import ModelRegistry
 from holdall.stores.paths import join_artifact_path, validate_artifact_path
 from holdall.stores.problems import Problem, ProblemKind
 from holdall.stores.resolution import known_schemes, open_artifact_store, open_backend_store, open_model_registry
+from holdall.stores.retries import RetryPolicy
 from holdall.stores.transfers import LocalFileNotFound, ProgressCallback, TransferProgress
 from holdall.stores.uri import StoreURI
 
@@ -110,12 +112,14 @@ __all__ = [
     "OpenedArtifact",
     "PagedList",
     "Param",
+    "PermissionDenied",
     "PresignedURLs",
     "Problem",
     "ProblemKind",
     "ProgressCallback",
     "ReadOnly",
     "RegisteredModel",
+    "RetryPolicy",
     "Run",
     "RunData",
     "RunInfo",

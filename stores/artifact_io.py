@@ -9,13 +9,21 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
-from holdall.stores.errors import DataLoss, HoldallError, InternalError, InvalidParameterValue
+from holdall.stores.errors import (
+    DataLoss,
+    HoldallError,
+    InternalError,
+    InvalidParameterValue,
+    TemporarilyUnavailable,
+)
+from holdall.stores.retries import RetryPolicy
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -29,7 +37,9 @@ __all__ = [
     "ByteSource",
     "Digest",
     "Digester",
+    "Hash",
     "OpenedArtifact",
+    "register_hash",
 ]
 
 CHUNK_SIZE = 1 << 20
@@ -37,13 +47,15 @@ CHUNK_SIZE = 1 << 20
 
 DEFAULT_DIGEST = "sha256"
 
+NO_RETRIES = RetryPolicy(patience=0)
+
 
 @dataclass(frozen=True, slots=True)
 class Digest:
     """What identifies the content of a file.
 
     Attributes:
-        algorithm: A name that `hashlib.new` knows.
+        algorithm: `crc32`, a name that `hashlib.new` knows, or one given to `register_hash`.
         value: Hexadecimal, lower case.
         size: Bytes.
     """
@@ -53,12 +65,50 @@ class Digest:
     size: int
 
 
+class Hash(Protocol):
+    """The part of a `hashlib` object that digests need."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take the next bytes."""
+
+    def hexdigest(self) -> str:
+        """The digest of all bytes so far, hexadecimal and lower case."""
+        ...
+
+
+class _Crc32:
+    """The checksum of zlib, as a hash."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self._value = zlib.crc32(data, self._value)
+
+    def hexdigest(self) -> str:
+        return f"{self._value:08x}"
+
+
+_HASHES: dict[str, Callable[[], Hash]] = {"crc32": _Crc32}
+
+
+def register_hash(algorithm: str, factory: Callable[[], Hash]) -> None:
+    """Make a digest available that `hashlib` does not have.
+
+    Args:
+        algorithm: Its name, in lower case.
+        factory: Gives a new hash.
+    """
+    _HASHES[algorithm] = factory
+
+
 class Digester:
     """Computes the `Digest` of bytes as they pass."""
 
     def __init__(self, algorithm: str = DEFAULT_DIGEST) -> None:
         self._algorithm = algorithm
-        self._hash = hashlib.new(algorithm, usedforsecurity=False)
+        factory = _HASHES.get(algorithm)
+        self._hash: Hash = factory() if factory else hashlib.new(algorithm, usedforsecurity=False)
         self.size = 0
 
     def update(self, data: bytes | memoryview) -> None:
@@ -89,14 +139,16 @@ class OpenedArtifact:
     against the size of its successor.
 
     Attributes:
-        stream: The bytes from the offset asked for to the end.
-        size: Bytes of the whole file, whatever the offset.
+        stream: The bytes from the offset asked for to the end, or as many as were asked for; more do no harm.
+        size: Bytes of the whole file, whatever the range.
         digest: Of the whole file, where the service keeps one.
+        version: What tells this content from others that had or will have its name (an ETag, a generation), if any.
     """
 
     stream: ByteSource
     size: int
     digest: Digest | None = None
+    version: str | None = None
 
 
 class ArtifactWriter(ABC):
@@ -127,34 +179,47 @@ class ArtifactWriter(ABC):
 
 
 class ArtifactReader(io.RawIOBase):
-    """A file of an artifact store, read in order or from any place.
+    """A file of an artifact store, or a range of it, read in order or from any place.
 
-    A seek opens the file anew at that offset. The end is believed only at the size that the store announced.
+    A seek opens the file anew at that offset, and so does a broken connection if it may be retried: what was read
+    before is not fetched again. The end is believed only at the size that the store announced.
 
     Args:
-        opener: Opens the file at an offset.
+        opener: Opens the file at an offset, for a number of bytes or to its end.
         path: For messages.
-        check_digest: Compare with the digest that the service keeps, if it keeps one and the file is read in order.
+        check_digest: Compare with the digest that the service keeps, if it keeps one and all is read in order.
+        retries: What to do when the connection breaks.
+        start: Offset of the first byte to read.
+        stop: Offset to end before; None for the end of the file.
 
     Attributes:
         size: Bytes of the whole file.
-        digest: What the service says of the content, or None.
+        digest: What the service says of the whole content, or None.
 
     Raises:
         DataLoss: By reads: bytes are missing or differ, or the file was replaced between two ranges.
     """
 
-    def __init__(self, opener: Callable[[int], OpenedArtifact], path: str, *, check_digest: bool = True) -> None:
+    def __init__(
+        self,
+        opener: Callable[[int, int | None], OpenedArtifact],
+        path: str,
+        *,
+        check_digest: bool = True,
+        retries: RetryPolicy = NO_RETRIES,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> None:
         super().__init__()
         self._opener = opener
         self._path = path
+        self._retries = retries
+        self._stop = stop
         self._stream: ByteSource = io.BytesIO()  # until there is one: an unfinished reader is closed as well
-        opened = opener(0)
-        self._stream = opened.stream
-        self._stream_position = self._position = 0
-        self.size = opened.size
-        self.digest = opened.digest
-        self._digester = Digester(opened.digest.algorithm) if opened.digest and check_digest else None
+        self._position = start
+        self._opened = retries.run(self._open)
+        self.size, self.digest = self._opened.size, self._opened.digest
+        self._digester = Digester(self.digest.algorithm) if self.digest and check_digest else None
 
     def readable(self) -> bool:
         """True."""
@@ -181,16 +246,21 @@ class ArtifactReader(io.RawIOBase):
         """Fill `buffer` as far as the next bytes go; 0 at the end."""
         self._check_open()
         with memoryview(buffer).cast("B") as view:
-            if not len(view) or self._position > self.size:
+            wanted = len(view) if self._stop is None else min(len(view), self._stop - self._position)
+            if wanted <= 0 or self._position > self.size or self._at_end:
                 return 0
-            if self._position != self._stream_position:
-                self._reopen()
-            data = self._read(len(view))
+            data = self._retries.run(lambda: self._read(wanted))
             view[: len(data)] = data
-        self._position += len(data)
-        self._stream_position = self._position
         self._verify(data)
         return len(data)
+
+    def require_same(self, other: ArtifactReader) -> None:
+        """Refuse to be a range of another content than `other` is.
+
+        Raises:
+            DataLoss: The file was replaced between the two.
+        """
+        self._require_same(other._opened)
 
     def close(self) -> None:
         """Give back the stream."""
@@ -202,30 +272,55 @@ class ArtifactReader(io.RawIOBase):
         if self.closed:
             raise ValueError("I/O operation on closed file")
 
+    @property
+    def _at_end(self) -> bool:
+        """Nothing is left, and no open stream could say otherwise."""
+        return self._position == self.size != self._stream_position
+
+    def _open(self) -> OpenedArtifact:
+        length = None if self._stop is None else self._stop - self._position
+        opened = self._opener(self._position, length)
+        self._stream, self._stream_position = opened.stream, self._position
+        return opened
+
     def _reopen(self) -> None:
         self._stream.close()
-        opened = self._opener(self._position)
-        self._stream, self._stream_position = opened.stream, self._position
-        self._digester = None
-        if (opened.size, opened.digest) != (self.size, self.digest):
+        self._require_same(self._open())
+
+    def _require_same(self, opened: OpenedArtifact) -> None:
+        first = self._opened
+        # A service may keep a digest, and yet tell it only with the whole file.
+        digests = {digest for digest in (first.digest, opened.digest) if digest is not None}
+        if (opened.size, opened.version) != (first.size, first.version) or len(digests) > 1:
             raise DataLoss(f"Artifact {self._path!r} was replaced while it was being read; open it again.")
 
     def _read(self, size: int) -> bytes:
         try:
-            return self._stream.read(size) or b""
+            if self._position != self._stream_position:
+                self._reopen()
+            data = self._stream.read(size) or b""
+        except TemporarilyUnavailable:
+            self._stream_position = -1
+            raise
         except HoldallError:
             raise
         except OSError as error:
             raise InternalError(
                 f"Reading artifact {self._path!r} failed after {self._position} of {self.size} bytes."
             ) from error
+        self._stream_position += len(data)
+        return data[:size]
 
     def _verify(self, data: bytes) -> None:
+        start, self._position = self._position, self._position + len(data)
         if self._position > self.size:
             raise DataLoss(f"Artifact {self._path!r} is longer than the {self.size} bytes announced; open it again.")
         if not data and self._position < self.size:
             raise DataLoss(f"Artifact {self._path!r} ended after {self._position} of {self.size} bytes; read it again.")
         if self._digester is None or not data:
+            return
+        if self._digester.size != start:
+            self._digester = None  # not in order: there is nothing to compare with
             return
         self._digester.update(data)
         if self._position == self.size and self._digester.digest() != self.digest:

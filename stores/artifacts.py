@@ -15,6 +15,7 @@ from typing import BinaryIO, Literal, overload
 from holdall.stores.artifact_io import (
     CHUNK_SIZE,
     DEFAULT_DIGEST,
+    NO_RETRIES,
     ArtifactReader,
     ArtifactUpload,
     ArtifactWriter,
@@ -28,6 +29,7 @@ from holdall.stores.capabilities import ArtifactCapabilities
 from holdall.stores.entities import FileInfo
 from holdall.stores.errors import DataLoss, InvalidParameterValue, NotFound, Unsupported
 from holdall.stores.paths import join_artifact_path, validate_artifact_path
+from holdall.stores.retries import RetryPolicy
 from holdall.stores.transfers import LocalEntry, LocalFileNotFound, ProgressCallback, Transfer, scan_folder
 from holdall.stores.uri import StoreURI
 
@@ -84,7 +86,10 @@ class ArtifactStore(Store):
     """
 
     _digest_algorithm: str = DEFAULT_DIGEST
-    """What uploads are verified with: a name that `hashlib.new` knows, best the one that the service checks itself."""
+    """What uploads are verified with: an algorithm of `Digest`, best the one that the service checks itself."""
+
+    _retries: RetryPolicy = NO_RETRIES
+    """How long a download goes on, from where it is, when `_open_reader` or its stream is `TemporarilyUnavailable`."""
 
     def __init__(self, uri: StoreURI, *, read_only: bool = False, max_workers: int = 4) -> None:
         if max_workers < 1:
@@ -164,14 +169,17 @@ class ArtifactStore(Store):
     @overload
     def open(self, path: str, mode: Literal["rb"] = "rb") -> BinaryIO: ...
     @overload
-    def open(self, path: str, mode: Literal["wb"]) -> ArtifactUpload: ...
-    def open(self, path: str, mode: Literal["rb", "wb"] = "rb") -> BinaryIO | ArtifactUpload:
+    def open(self, path: str, mode: Literal["wb"], *, size: int | None = None) -> ArtifactUpload: ...
+    def open(
+        self, path: str, mode: Literal["rb", "wb"] = "rb", *, size: int | None = None
+    ) -> BinaryIO | ArtifactUpload:
         """Open a file of the store.
 
         Args:
             path: The file.
             mode: `rb` gives a seekable reader, `wb` an `ArtifactUpload`: the file appears whole when it is closed, or
                 not at all if the `with` block ends by an exception or `abort()` is called.
+            size: Bytes that will be written, if that is known; it lets a store choose the size of parts.
 
         Raises:
             NotFound: There is no such file to read.
@@ -181,11 +189,11 @@ class ArtifactStore(Store):
         if mode == "rb":
             self._check_open()
             path = validate_artifact_path(path, file=True)
-            return io.BufferedReader(ArtifactReader(partial(self._open_reader, path), path), READ_BUFFER)
+            return io.BufferedReader(self._reader(path), READ_BUFFER)
         if mode == "wb":
             self._check_writable()
             path = validate_artifact_path(path, file=True)
-            return ArtifactUpload(self._open_writer(path, None), path, self._digest_algorithm)
+            return ArtifactUpload(self._open_writer(path, size), path, self._digest_algorithm)
         raise InvalidParameterValue(f"Unknown mode {mode!r}: artifacts are opened with 'rb' or 'wb'.")
 
     def delete_artifacts(self, path: str | None = None) -> None:
@@ -219,7 +227,7 @@ class ArtifactStore(Store):
         return self._children(validate_artifact_path(path))
 
     def walk(self, path: str | None = None) -> Iterator[FileInfo]:
-        """Everything below a folder, each folder before what it holds, sorted. Derived from one listing per folder.
+        """Everything below a folder, each folder before what it holds, sorted.
 
         Args:
             path: Folder; the root if None.
@@ -255,7 +263,7 @@ class ArtifactStore(Store):
 
         Args:
             path: The file.
-            algorithm: A name that `hashlib.new` knows.
+            algorithm: `crc32`, or a name that `hashlib.new` knows.
 
         Raises:
             NotFound: There is no such file.
@@ -265,10 +273,10 @@ class ArtifactStore(Store):
         self._check_open()
         path = validate_artifact_path(path, file=True)
         digester = Digester(algorithm)
-        with ArtifactReader(partial(self._open_reader, path), path) as reader:
+        with self._reader(path) as reader:
             if reader.digest is not None and reader.digest.algorithm == algorithm:
                 return reader.digest
-            for chunk in _chunks(reader):
+            for chunk in _chunks(reader, reader.size):
                 digester.update(chunk)
         return digester.digest()
 
@@ -301,6 +309,7 @@ class ArtifactStore(Store):
         root = self._existing_info(path)
         # The whole listing is validated before the first byte is written.
         plan = [root, *self._walk(path)] if root.is_dir else [root]
+        _require_distinct(plan)
         with _destination(dst_path) as folder:
             target = folder / path.rpartition("/")[2]
             self._download_plan(plan, target, Transfer(progress))
@@ -309,8 +318,13 @@ class ArtifactStore(Store):
     # Hooks that every store implements
 
     @abstractmethod
-    def _open_reader(self, path: str, offset: int = 0) -> OpenedArtifact:
-        """Open a file for reading from an offset to its end; a store of remote files asks for that range.
+    def _open_reader(self, path: str, offset: int = 0, length: int | None = None) -> OpenedArtifact:
+        """Open a file for reading; a store of remote files asks for just that range.
+
+        Args:
+            path: The file.
+            offset: First byte to read.
+            length: Bytes that will be read, for sure at most the rest of the file; None for all to its end.
 
         Raises:
             NotFound: There is no such file.
@@ -343,6 +357,18 @@ class ArtifactStore(Store):
 
     # Hooks with a derived default
 
+    def _list_below(self, path: str) -> Iterable[FileInfo]:
+        """Everything below a folder, files and folders, in any order; derived: one listing per folder.
+
+        Override it where one request lists more than a folder; folders may then be left out, the files name them.
+        """
+        stack = self._children(path)
+        while stack:
+            info = stack.pop()
+            yield info
+            if info.is_dir:
+                stack += self._children(info.path)
+
     def _make_directory(self, path: str) -> None:
         """Make an empty folder; called only where `capabilities.empty_directories` is set."""
         raise Unsupported(f"{type(self).__name__} has no empty folders.")
@@ -357,7 +383,7 @@ class ArtifactStore(Store):
             writer = self._open_writer(path, before.st_size)
             try:
                 digester = Digester(self._digest_algorithm)
-                for chunk in _chunks(stream):
+                for chunk in _chunks(stream, before.st_size):
                     writer.write(chunk)
                     digester.update(chunk)
                     transfer.report(path, digester.size, before.st_size)
@@ -370,27 +396,33 @@ class ArtifactStore(Store):
                 raise
         transfer.report(path, before.st_size, before.st_size, complete=True)
 
-    def _download_file(self, path: str, target: Path, transfer: Transfer) -> None:
-        """Download one file to a place in an existing local folder; derived: one stream.
+    def _download_file(self, info: FileInfo, target: Path, transfer: Transfer) -> None:
+        """Download one file, as it was listed, to a place in an existing local folder; derived: one stream.
 
         Override it to fetch large files in parallel ranges, each through `_open_reader`.
         """
-        with ArtifactReader(partial(self._open_reader, path), path, check_digest=False) as reader:
-            algorithm = reader.digest.algorithm if reader.digest else DEFAULT_DIGEST
-            digester = Digester(algorithm)
-            file = AtomicFile(target.parent, algorithm)
+        with self._reader(info.path) as reader:
+            file = AtomicFile(target.parent)
             try:
-                for chunk in _chunks(reader):
+                for chunk in _chunks(reader, reader.size):
                     file.write(chunk)
-                    digester.update(chunk)
-                    transfer.report(path, digester.size, reader.size)
-                file.flush(reader.digest or digester.digest())
+                    transfer.report(info.path, file.size, reader.size)
                 file.replace(target.name)
             finally:
                 file.discard()
-        transfer.report(path, reader.size, reader.size, complete=True)
+        transfer.report(info.path, reader.size, reader.size, complete=True)
 
     # What the public methods share
+
+    def _reader(self, path: str, start: int = 0, stop: int | None = None) -> ArtifactReader:
+        return ArtifactReader(
+            partial(self._open_reader, path),
+            path,
+            check_digest=stop is None,
+            retries=self._retries,
+            start=start,
+            stop=stop,
+        )
 
     def _existing_info(self, path: str) -> FileInfo:
         info = self._stat(path) if path else FileInfo("", is_dir=True)
@@ -409,12 +441,22 @@ class ArtifactStore(Store):
         return sorted(children, key=lambda info: (info.path, info.is_dir))
 
     def _walk(self, path: str) -> Iterator[FileInfo]:
-        stack = self._children(path)[::-1]
-        while stack:
-            info = stack.pop()
+        found: dict[tuple[tuple[str, ...], bool], FileInfo] = {}
+        depth = path.count("/") + 1 if path else 0
+        for info in self._list_below(path):
+            # As in `_children`: held to the same rules.
+            if validate_artifact_path(info.path, name="path in the store's listing", file=True) != info.path or (
+                not info.path.startswith(f"{path}/") and path
+            ):
+                raise InvalidParameterValue(f"The store lists {info.path!r} below {path!r}, where it does not belong.")
+            names = tuple(info.path.split("/"))
+            found[names, info.is_dir] = info
+            for end in range(len(names) - 1, depth, -1):
+                if (names[:end], True) in found:
+                    break
+                found[names[:end], True] = FileInfo("/".join(names[:end]), is_dir=True)
+        for _, info in sorted(found.items()):
             yield info
-            if info.is_dir:
-                stack += self._children(info.path)[::-1]
 
     def _upload_folder(self, local: Path, path: str, progress: ProgressCallback | None) -> None:
         entries = [LocalEntry(path, local, is_dir=True, is_empty=True)] if path and not any(local.iterdir()) else []
@@ -436,24 +478,28 @@ class ArtifactStore(Store):
 
     def _download_plan(self, plan: list[FileInfo], target: Path, transfer: Transfer) -> None:
         """Make the folders of a plan, whose first entry goes to `target`, then fetch its files."""
-        files: dict[Path, str] = {}
-        folders: set[Path] = set()
+        files: list[tuple[FileInfo, Path]] = []
         for info in plan:
             place = target / info.path[len(plan[0].path) :].removeprefix("/")
-            if place in (files if info.is_dir else folders) or (
-                os.path.lexists(place) and place.is_dir() != info.is_dir
-            ):
+            if os.path.lexists(place) and place.is_dir() != info.is_dir:
                 raise InvalidParameterValue(
                     f"Cannot download {info.path!r} to {str(place)!r}: a file and a folder cannot have one name."
                 )
             if info.is_dir:
                 place.mkdir(exist_ok=True)
-                folders.add(place)
             else:
-                files[place] = info.path
-        transfer.run(
-            lambda item: self._download_file(item[1], item[0], transfer), list(files.items()), self.max_workers
-        )
+                files.append((info, place))
+        transfer.run(lambda item: self._download_file(*item, transfer), files, self.max_workers)
+
+
+def _require_distinct(plan: Iterable[FileInfo]) -> None:
+    """Refuse what a local disk cannot hold: a file and a folder of one name, which some stores have."""
+    folders = {info.path for info in plan if info.is_dir}
+    for info in plan:
+        if not info.is_dir and info.path in folders:
+            raise InvalidParameterValue(
+                f"Cannot download {info.path!r}: it is a file and a folder, and the local disk cannot hold both."
+            )
 
 
 def _existing(local: str | os.PathLike[str]) -> Path:
@@ -463,9 +509,9 @@ def _existing(local: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _chunks(stream: io.RawIOBase) -> Iterator[memoryview]:
-    """The rest of a stream; each chunk is valid until the next one."""
-    buffer = memoryview(bytearray(CHUNK_SIZE))
+def _chunks(stream: io.RawIOBase, size: int) -> Iterator[memoryview]:
+    """The rest of a stream, of about `size` bytes; each chunk is valid until the next one."""
+    buffer = memoryview(bytearray(min(size, CHUNK_SIZE - 1) + 1))
     while count := stream.readinto(buffer):
         yield buffer[:count]
 

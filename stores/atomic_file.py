@@ -23,20 +23,24 @@ STALE_SECONDS = 24 * 60 * 60
 class AtomicFile:
     """A file written under a private name and renamed when it is whole.
 
-    The data is flushed to the disk (`fsync`) before the rename, so that a power failure shows the old file or the new
-    one, never a short one; the rename itself is left to the file system, so the last files may be missing then. Until
-    `replace`, a killed process leaves only the private name, which `remove_stale_files` clears later.
+    With `flush` before the rename, a power failure shows the old file or the new one, never a short one; the rename
+    itself is left to the file system, so the last files may be missing then. Until `replace`, a killed process leaves
+    only the private name, which `remove_stale_files` clears later.
 
     Args:
         folder: Where to write; on the same file system as where the file will be.
-        algorithm: Of the digest that `replace` compares.
+        algorithm: Of the digest that `flush` compares; None if it will not be called.
+
+    Attributes:
+        size: Bytes appended so far.
     """
 
-    def __init__(self, folder: str | Path, algorithm: str) -> None:
-        self._digester = Digester(algorithm)
+    def __init__(self, folder: str | Path, algorithm: str | None = None) -> None:
+        self._digester = Digester(algorithm) if algorithm else None
+        self.size = 0
         self._name = PRIVATE_PREFIX + secrets.token_hex(12)
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self._file = os.open(self._name, flags, 0o666, dir_fd=self._folder)
         except BaseException:
@@ -50,7 +54,20 @@ class AtomicFile:
             written = 0
             while written < len(view):
                 written += os.write(self._file, view[written:])
-            self._digester.update(view)
+            if self._digester is not None:
+                self._digester.update(view)
+            self.size += written
+
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        """Write all of `data` at an offset; for threads that fill different parts of the file."""
+        with memoryview(data) as view:
+            written = 0
+            while written < len(view):
+                written += os.pwrite(self._file, view[written:], offset + written)
+
+    def read_at(self, offset: int, buffer: memoryview) -> int:
+        """Read back what was written; the number of bytes put into `buffer`."""
+        return os.preadv(self._file, [buffer], offset)
 
     def flush(self, expected: Digest) -> None:
         """Check what was written and send it to the disk.
@@ -58,7 +75,7 @@ class AtomicFile:
         Raises:
             DataLoss: Size or digest differ from what was expected.
         """
-        received = self._digester.digest()
+        received = self._digester.digest() if self._digester else None
         size = os.fstat(self._file).st_size
         if received != expected or size != expected.size:
             raise DataLoss(

@@ -108,10 +108,14 @@ class AlreadyExists(HoldallError):
     error_code = "RESOURCE_ALREADY_EXISTS"
 
 
-class ReadOnly(HoldallError, PermissionError):
-    """A write was asked of a store that was opened read-only."""
+class PermissionDenied(HoldallError, PermissionError):
+    """The storage knows the user and does not allow this."""
 
     error_code = "PERMISSION_DENIED"
+
+
+class ReadOnly(PermissionDenied):
+    """A write was asked of a store that was opened read-only."""
 
 
 class Unauthenticated(HoldallError, PermissionError):
@@ -139,9 +143,17 @@ class StoreClosed(HoldallError):
 
 
 class TemporarilyUnavailable(HoldallError, ConnectionError):
-    """The storage could not be reached or stayed busy; nothing was written, the call may be repeated."""
+    """The storage could not be reached or stayed busy; nothing was written, the call may be repeated.
+
+    Attributes:
+        retry_after: Seconds that the storage asks to be left alone.
+    """
 
     error_code = "TEMPORARILY_UNAVAILABLE"
+
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class DataLoss(HoldallError):

@@ -66,7 +66,14 @@ _ARTIFACTS = _Kind(
     "artifact store",
     "holdall.artifact_stores",
     {
+        "abfs": _Entry("holdall.artifacts.azure.store:AzureArtifactStore", "azure", ("azure",)),
+        "abfss": _Entry("holdall.artifacts.azure.store:AzureArtifactStore", "azure", ("azure",)),
         "file": _Entry("holdall.artifacts.local:LocalArtifactStore"),
+        "gs": _Entry("holdall.artifacts.gcs.store:GcsArtifactStore", "gcs", ("google", "google_crc32c")),
+        "s3": _Entry("holdall.artifacts.s3.store:S3ArtifactStore", "s3", ("boto3", "botocore")),
+        "sftp": _Entry("holdall.artifacts.sftp.store:SftpArtifactStore", "sftp", ("paramiko",)),
+        "wasb": _Entry("holdall.artifacts.azure.store:AzureArtifactStore", "azure", ("azure",)),
+        "wasbs": _Entry("holdall.artifacts.azure.store:AzureArtifactStore", "azure", ("azure",)),
     },
 )
 _REGISTRIES = _Kind("model registry", "holdall.model_registries", {})

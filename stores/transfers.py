@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Generic, TypeVar
 
 from holdall.stores.atomic_file import PRIVATE_PREFIX
 from holdall.stores.errors import InvalidParameterValue, NotFound
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 __all__ = ["LocalEntry", "LocalFileNotFound", "ProgressCallback", "Transfer", "TransferProgress", "scan_folder"]
 
@@ -70,41 +68,80 @@ class Transfer:
             with self._lock:
                 self._progress(TransferProgress(path, done, total, complete))
 
-    def run(self, function: Callable[[T], None], items: Sequence[T], workers: int) -> None:
-        """Call `function` for every item, on at most `workers` threads.
+    def run(self, function: Callable[[T], None], items: Iterable[T], workers: int) -> None:
+        """Call `function` for every item, on at most `workers` threads that take the items in order.
 
         The first error stops the others at their next chunk and is raised when they have ended.
         """
-        if workers == 1 or len(items) <= 1:
-            for item in items:
+        queue = iter(items)
+        first = list(islice(queue, 2))
+        if workers == 1 or len(first) < 2:
+            for item in chain(first, queue):
                 function(item)
             return
-        from concurrent.futures import ThreadPoolExecutor
+        work = _SharedWork(function, chain(first, queue), self._cancelled)
+        threads = [threading.Thread(target=work.run, name=f"holdall-transfer-{index}") for index in range(workers)]
+        try:
+            for thread in threads:
+                thread.start()
+                if work.taken_all:
+                    break
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+        except BaseException:
+            self._cancelled.set()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+            raise
+        if work.error is not None:
+            raise work.error
 
-        pending: set[Future[None]] = set()
-        with ThreadPoolExecutor(min(workers, len(items)), thread_name_prefix="holdall-transfer") as pool:
-            try:
-                for item in items:
-                    pending.add(pool.submit(function, item))
-                    if len(pending) >= 4 * workers:
-                        pending = _settle_some(pending)
-                while pending:
-                    pending = _settle_some(pending)
-            except BaseException:
-                self._cancelled.set()
-                for future in pending:
-                    future.cancel()
-                raise
+
+class _SharedWork(Generic[T]):
+    """Items that several threads work off.
+
+    Attributes:
+        error: What the first failure raised.
+        taken_all: No item is left.
+    """
+
+    def __init__(self, function: Callable[[T], None], items: Iterator[T], cancelled: threading.Event) -> None:
+        self._function = function
+        self._items = items
+        self._cancelled = cancelled
+        self._lock = threading.Lock()
+        self.error: BaseException | None = None
+        self.taken_all = False
+
+    def run(self) -> None:
+        """Work until nothing is left or somebody has failed."""
+        try:
+            for item in self._take():
+                self._function(item)
+        except TransferCancelled:
+            pass  # the failure of another thread is the one to tell
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that waits
+            with self._lock:
+                self.error = self.error or error
+            self._cancelled.set()
+
+    def _take(self) -> Iterator[T]:
+        while not self._cancelled.is_set():
+            with self._lock:
+                item = next(self._items, _NOTHING)
+            if isinstance(item, _Nothing):
+                self.taken_all = True
+                return
+            yield item
 
 
-def _settle_some(pending: set[Future[None]]) -> set[Future[None]]:
-    """Wait until at least one is done; those that are not."""
-    from concurrent.futures import FIRST_COMPLETED, wait
+class _Nothing:
+    """Stands for the end of the items."""
 
-    settled = wait(pending, return_when=FIRST_COMPLETED)
-    for future in settled.done:
-        future.result()
-    return settled.not_done
+
+_NOTHING = _Nothing()
 
 
 @dataclass(frozen=True, slots=True)

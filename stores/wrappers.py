@@ -330,9 +330,9 @@ class WrapperArtifactStore(ArtifactStore):
     def _close(self) -> None:
         self.inner.close()
 
-    def _open_reader(self, path: str, offset: int = 0) -> OpenedArtifact:
+    def _open_reader(self, path: str, offset: int = 0, length: int | None = None) -> OpenedArtifact:
         with self._around("open_reader"):
-            return self.inner._open_reader(path, offset)
+            return self.inner._open_reader(path, offset, length)
 
     def _open_writer(self, path: str, size: int | None) -> ArtifactWriter:
         with self._around("open_writer"):

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 from tests.interop import peers
 
+from holdall.conformance_tests.emulators import emulators_dir
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests marked `extras` in the environment that has base dependencies only, and nowhere else."""
@@ -26,6 +28,7 @@ def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if not os.environ.keys() & {"HOLDALL_PEERS_DIR", "TOX_WORK_DIR"}:  # peers are kept where they are
             patch.setenv("HOLDALL_PEERS_DIR", str(peers.peers_dir()))
+        patch.setenv("HOLDALL_EMULATORS_DIR", str(emulators_dir()))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 

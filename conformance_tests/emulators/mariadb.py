@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from holdall.conformance_tests.emulators.database import Connection, DatabaseServer
 from holdall.conformance_tests.emulators.process import ServerProcess
-from holdall.conformance_tests.emulators.server import Connection, DatabaseServer, new_name
+from holdall.conformance_tests.emulators.server import new_name
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection as DriverConnection
@@ -36,10 +36,8 @@ _COPY_MODES = "SET foreign_key_checks = 0, unique_checks = 0, sql_mode = 'NO_AUT
 class MariadbServer(DatabaseServer):
     """MariaDB with the character set utf8mb4 and native passwords."""
 
-    scheme = "mariadb"
-    _driver = ("pymysql", "mysql")
-    _pid_file = "pid"
-    _stop_signal = signal.SIGTERM
+    name = scheme = "mariadb"
+    _modules = (("pymysql", "holdall[mysql]"),)
 
     def create_database(self, *, template: str | None = None, options: str = "") -> str:
         name = new_name()
@@ -84,7 +82,7 @@ class MariadbServer(DatabaseServer):
 
     def _command(self, folder: Path) -> list[str | Path]:
         settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
-        files = [f"--datadir={folder / 'data'}", f"--init-file={folder / 'init.sql'}", f"--pid-file={folder / 'pid'}"]
+        files = [f"--datadir={folder / 'data'}", f"--init-file={folder / 'init.sql'}"]
         files.append(f"--tmpdir={folder}")  # else a server that starts deletes the temporary tables of the others
         # Relative to the data folder: the path of a socket would have to be short.
         where = [f"--bind-address={self.host}", f"--port={self.port}", "--socket=socket", "--skip-name-resolve"]

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import cast
 
+from holdall.conformance_tests.emulators.database import Connection, DatabaseServer
 from holdall.conformance_tests.emulators.process import ServerProcess
-from holdall.conformance_tests.emulators.server import Connection, DatabaseServer, new_name
+from holdall.conformance_tests.emulators.server import new_name
 
 __all__ = ["PostgresqlServer"]
 
@@ -30,10 +31,10 @@ _TEMPLATE_SECONDS = 10.0
 class PostgresqlServer(DatabaseServer):
     """PostgreSQL in UTF-8 with the locale C.UTF-8 and SCRAM passwords."""
 
-    scheme = "postgresql"
-    _driver = ("psycopg", "postgres")
-    _pid_file = "data/postmaster.pid"
+    name = scheme = "postgresql"
+    _modules = (("psycopg", "holdall[postgres]"),)
     _stop_signal = signal.SIGINT  # PostgreSQL's fast shutdown
+    _stop_seconds = 10.0  # a client that connects meanwhile and says nothing would keep it for a minute
 
     def create_database(self, *, template: str | None = None, options: str = "") -> str:
         import psycopg

@@ -1,4 +1,4 @@
-"""`ServerProcess`: a program that serves from a temporary folder, as an ordinary user, for as long as its starter."""
+"""`ServerProcess`: a program that serves from a temporary folder for as long as its starter lives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypedDict
@@ -19,11 +19,18 @@ from holdall.stores import InternalError
 
 __all__ = ["ServerProcess", "environment_of_tools", "free_port"]
 
-_STOP_SECONDS = 30
-_SETTINGS = ("PG", "MYSQL_", "MARIADB_")
+_SETTINGS = ("PG", "MYSQL_", "MARIADB_", "AWS_", "AZURITE_", "MOTO_", "WEED_")
 """How variables begin by which a user's environment would direct servers and their clients."""
 
-_WATCH = 'read -r _; kill -9 "$(head -n 1 "$1")"; rm -rf "$2" || { sleep 1; rm -rf "$2"; }'
+_LAUNCH = 'echo $$ >pid && exec "$@"'
+
+_WATCH = """
+tree() { for child in $(cat /proc/"$1"/task/*/children); do tree "$child"; done; echo "$1"; }
+read -r _
+[ -s "$1"/pid ] && kill -9 $(tree "$(cat "$1"/pid)")
+while read -r file; do rm -f "$file"; done <"$1"/litter
+rm -rf "$1" || { sleep 1; rm -rf "$1"; }
+"""
 """Waits for the other end of its standard input to close, as it does however the starter ends, and clears up."""
 
 
@@ -38,25 +45,23 @@ class _Account(TypedDict, total=False):
 class ServerProcess:
     """A folder and the server that keeps its data there.
 
-    Root's servers run as `nobody`: some refuse to run as root, and none should. If the process that made this object
-    dies, the server is killed and the folder deleted. Not safe for threads.
+    If the process that made this object dies, the server is killed and the folder deleted. Not safe for threads.
 
     Args:
         name: Part of the folder's name.
-        pid_file: Where, from the folder, the server writes its process id.
+        account: Whom root's server runs as, who then owns the folder; None for root.
 
     Attributes:
         folder: Belongs to the server's user; `log` in it is what the server printed.
     """
 
-    def __init__(self, name: str, pid_file: str) -> None:
+    def __init__(self, name: str, *, account: str | None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"holdall-server-{name}-"))
-        self._pid_file = self.folder / pid_file
         self._account: _Account = {}
-        if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            self._account = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-            os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
+        if account is not None and os.geteuid() == 0:
+            user = pwd.getpwnam(account)
+            self._account = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
         self._server: subprocess.Popen[bytes] | None = None
         self._watch: subprocess.Popen[bytes] | None = self._start_watch()
 
@@ -67,7 +72,7 @@ class ServerProcess:
 
     @property
     def log(self) -> str:
-        """The end of what the server has printed."""
+        """The end of what the server has printed since it was launched."""
         file = self.folder / "log"
         return file.read_text(encoding="utf-8", errors="replace")[-4000:] if file.exists() else ""
 
@@ -92,9 +97,10 @@ class ServerProcess:
 
     def launch(self, command: Sequence[str | Path]) -> None:
         """Start the server; it may not be ready yet."""
+        (self.folder / "log").unlink(missing_ok=True)
         with (self.folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
-                command,
+                ["/bin/sh", "-c", _LAUNCH, "sh", *command],
                 cwd=self.folder,
                 env=environment_of_tools(),
                 stdin=subprocess.DEVNULL,
@@ -104,21 +110,37 @@ class ServerProcess:
                 **self._account,
             )
 
-    def stop(self, how: signal.Signals) -> None:
-        """Send a signal to the server, if it runs, and wait for its end; kill it if that takes too long."""
+    def stop(self, how: signal.Signals, seconds: float = 30.0) -> None:
+        """Send a signal to the server, if it runs, and wait for its end; kill it if that takes too long.
+
+        What it started, such as a process for each connection, ends with it.
+        """
         if self._server is None:
             return
+        started = _descendants(self._server.pid)
         self._server.send_signal(how)
         try:
-            self._server.wait(_STOP_SECONDS)
+            self._server.wait(seconds)
         except subprocess.TimeoutExpired:
             self._server.kill()
             self._server.wait()
+        for pid in started:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        (self.folder / "pid").unlink(missing_ok=True)
         self._server = None
+
+    def discard_at_end(self, files: Iterable[Path]) -> None:
+        """Name more files outside the folder, left by the server, that are to be deleted with it."""
+        with (self.folder / "litter").open("a", encoding="utf-8") as litter:
+            litter.writelines(f"{file}\n" for file in files)
 
     def remove(self) -> None:
         """Kill the server, if it runs, and delete the folder."""
         self.stop(signal.SIGKILL)
+        litter = self.folder / "litter"
+        for file in litter.read_text(encoding="utf-8").splitlines() if litter.exists() else ():
+            Path(file).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._watch is not None:
             self._watch.kill()
@@ -127,7 +149,7 @@ class ServerProcess:
 
     def _start_watch(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            ["/bin/sh", "-c", _WATCH, "sh", self._pid_file, self.folder],
+            ["/bin/sh", "-c", _WATCH, "sh", self.folder],
             cwd="/",
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -155,3 +177,13 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise InternalError("No free port found between 20000 and 32000.")
+
+
+def _descendants(pid: int) -> list[int]:
+    """Children of a process and theirs, where the system tells."""
+    found: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in file.read_text(encoding="ascii").split():
+                found += [int(child), *_descendants(int(child))]
+    return found

@@ -82,13 +82,13 @@ class TrustsListings(LocalArtifactStore):
 
 
 class IgnoresOffset(LocalArtifactStore):
-    def _open_reader(self, path: str, offset: int = 0) -> OpenedArtifact:
+    def _open_reader(self, path: str, offset: int = 0, length: int | None = None) -> OpenedArtifact:
         return super()._open_reader(path)
 
 
 class DownloadsUnverified(LocalArtifactStore):
-    def _download_file(self, path: str, target: Path, transfer: Transfer) -> None:
-        stream = self._open_reader(path).stream
+    def _download_file(self, info: FileInfo, target: Path, transfer: Transfer) -> None:
+        stream = self._open_reader(info.path).stream
         target.write_bytes(stream.read(1 << 30) or b"")
         stream.close()
 

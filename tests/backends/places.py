@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from tests.backends.folders import torn_files
 
-from holdall.conformance_tests.emulators import DatabaseServer, shared_server
+from holdall.conformance_tests.emulators import DatabaseName, DatabaseServer, shared_server
 from holdall.stores import BackendStore, ProblemKind, ViewType, open_backend_store
 
 __all__ = ["KINDS", "FolderPlace", "MariadbPlace", "Place", "PostgresqlPlace", "ServerPlace", "SqlitePlace"]
@@ -87,7 +87,7 @@ class ServerPlace(Place):
         server: Where it is, instead of the server that all share.
     """
 
-    scheme: ClassVar[str]
+    scheme: ClassVar[DatabaseName]
     _databases: ClassVar[dict[tuple[DatabaseServer, Path], str]] = {}
 
     def __init__(self, path: Path, server: DatabaseServer | None = None) -> None:

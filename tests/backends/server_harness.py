@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from holdall.conformance_tests import BackendHarness, RawAccess
-from holdall.conformance_tests.emulators import DatabaseServer, shared_server
+from holdall.conformance_tests.emulators import DatabaseName, DatabaseServer, shared_server
 from holdall.stores import BackendStore, Metric, open_backend_store
 
 __all__ = ["ServerHarness", "SqlRawAccess", "server_harness"]
@@ -138,7 +138,7 @@ class ServerHarness(BackendHarness):
 def server_harness(
     request: pytest.FixtureRequest,
     folder: Path,
-    scheme: str,
+    scheme: DatabaseName,
     *,
     server: DatabaseServer | None = None,
     prototype: str | None = None,

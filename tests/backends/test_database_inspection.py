@@ -128,6 +128,7 @@ def own(product: str, tmp_path: Path) -> Iterator[Place]:
         yield SqlitePlace(tmp_path / "own.db")
         return
     server = shared_server(product)
+    assert isinstance(server, DatabaseServer)
     name = server.create_database()
     yield ServerPlace(server, name)
     server.drop_database(name)
@@ -156,6 +157,7 @@ def _made(product: str, version: str, folder: Path) -> Iterator[Place]:
         yield SqlitePlace(Path(shutil.copyfile(FIXTURES / f"mlflow-{version}.db", folder / "mlflow.db")))
         return
     server = shared_server(product)
+    assert isinstance(server, DatabaseServer)
     name = server.create_database(template=prototype(server, version, product), options=KINDS[product])
     yield ServerPlace(server, name)
     server.drop_database(name)

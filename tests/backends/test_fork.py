@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.backends.wire import Wire
 
-from holdall.conformance_tests.emulators import shared_server
+from holdall.conformance_tests.emulators import DatabaseName, shared_server
 
 PARENT_WITH_WRITING_THREAD = """
 import os, sys, threading
@@ -131,21 +131,21 @@ def test_fork_with_database_in_memory_gives_the_child_a_copy() -> None:
 
 @pytest.mark.extras
 @pytest.mark.parametrize("scheme", ["postgresql", "mariadb"])
-def test_fork_with_store_on_server_leaves_children_a_store_that_works(scheme: str) -> None:
+def test_fork_with_store_on_server_leaves_children_a_store_that_works(scheme: DatabaseName) -> None:
     server = shared_server(scheme)
     assert _output(PARENT_WITH_WRITING_THREAD, server.uri(server.create_database())) == "[0, 0, 0, 0] [25, 25, 25, 25]"
 
 
 @pytest.mark.extras
 @pytest.mark.parametrize("scheme", ["postgresql", "mariadb"])
-def test_fork_while_a_thread_takes_the_first_connection_of_its_process_does_not_block(scheme: str) -> None:
+def test_fork_while_a_thread_takes_the_first_connection_of_its_process_does_not_block(scheme: DatabaseName) -> None:
     server = shared_server(scheme)
     assert _output(WHILE_A_CHILD_MAKES_ITS_POOL, server.uri(server.create_database())) == "0 True"
 
 
 @pytest.mark.extras
 @pytest.mark.parametrize("scheme", ["postgresql", "mariadb"])
-def test_end_of_child_leaves_the_connections_of_its_parent_open(scheme: str) -> None:
+def test_end_of_child_leaves_the_connections_of_its_parent_open(scheme: DatabaseName) -> None:
     server = shared_server(scheme)
     database = server.create_database()
     with Wire(server.port) as wire:

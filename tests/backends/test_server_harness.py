@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.backends.server_harness import LARGEST, ServerHarness, SqlRawAccess
 
-from holdall.conformance_tests.emulators import DatabaseServer, shared_server
+from holdall.conformance_tests.emulators import DatabaseName, DatabaseServer, shared_server
 from holdall.conformance_tests.support import identity
 from holdall.stores import Metric
 
@@ -26,7 +26,8 @@ CREATE TABLE tags ({key} VARCHAR(250), value VARCHAR(8000), run_uuid VARCHAR(32)
 
 @pytest.fixture(params=["mariadb", "postgresql"])
 def server(request: pytest.FixtureRequest) -> DatabaseServer:
-    return shared_server(request.param)
+    name: DatabaseName = request.param
+    return shared_server(name)
 
 
 @pytest.fixture

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from holdall.conformance_tests.emulators import shared_server
+from holdall.stores import StoreURI
+
 Command = Any
 
 
@@ -28,3 +33,17 @@ def test_run_suite_that_selects_nothing_fails(holdall_command: Command) -> None:
 
 def test_run_suite_on_nothing_exits_as_usage_error(holdall_command: Command) -> None:
     assert "URI" in holdall_command("conformance", code=2).err
+
+
+@pytest.mark.extras
+def test_run_suite_on_bucket_leaves_nothing_in_it(holdall_command: Command) -> None:
+    server = shared_server("moto")
+    place = server.create_place()
+    server.raw(place).write("mine/file", b"kept")
+    uri = server.uri(place)
+    outcome = holdall_command("conformance", uri, "-k", "test_list_folder or test_delete_root")
+    [total] = [line.split() for line in outcome.out.splitlines() if line.startswith("total")]
+    assert total == ["total", "2", "0", "0", "0", "passed"]
+    assert StoreURI.parse(uri).password not in outcome.out + outcome.err
+    assert server.raw(place).list() == {"mine/file"}
+    server.raw(place).remove()

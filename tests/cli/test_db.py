@@ -121,7 +121,7 @@ def test_tune_on_terminal_asks(mlflow: Path, monkeypatch: pytest.MonkeyPatch, an
 
     from holdall.cli import app, db
 
-    monkeypatch.setattr(db, "_is_terminal", lambda: True)
+    monkeypatch.setattr(db, "is_terminal", lambda: True)
     result = CliRunner().invoke(app, ["db", "tune", MADE_BY_MLFLOW], input=answer)
     assert result.exit_code == 0
     assert "Do it?" in result.output

@@ -57,6 +57,7 @@ def prototype(server: DatabaseServer, version: str, kind: str, options: str = ""
 def make_prototype(version: str, kind: str) -> Path:
     """Write the fixture of a version and a kind anew, and return it."""
     server = shared_server(kind.partition("-")[0])
+    assert isinstance(server, DatabaseServer)
     name = server.create_database(options=KINDS[kind])
     Peer.of(version).use(server.uri(name))
     text = _PREFACES[server.scheme] + _NOISE.sub("", server.dump(name))

@@ -11,6 +11,7 @@ import typer
 
 from holdall.cli.options import JsonOption
 from holdall.cli.output import console, make_table, print_json, print_table, say, shown
+from holdall.stores import StoreURI, known_schemes
 
 if TYPE_CHECKING:
     from holdall.conformance_tests.matrix import ConformanceReport, SectionSummary, TestRecord
@@ -35,7 +36,9 @@ def conformance(
     uri: Annotated[
         str | None,
         typer.Argument(
-            metavar="[URI]", help="Backend store. '{tmp}' in it is a fresh folder of each test: sqlite:///{tmp}/runs.db"
+            metavar="[URI]",
+            help="Backend store, or an artifact store whose scheme is that of no backend, such as s3://bucket. "
+            "'{tmp}' in it is a fresh folder of each test: sqlite:///{tmp}/runs.db",
         ),
     ] = None,
     artifact_uri: Annotated[
@@ -52,10 +55,13 @@ def conformance(
 ) -> None:
     """Run the public conformance suite against stores, and print what passes.
 
-    Without '{tmp}' in a URI the tests write into the store itself, under names of their own.
+    Without '{tmp}' in a URI the tests write into the store itself: into a backend under names of their own, into an
+    artifact store in scratch folders that they remove.
     """
     from holdall.conformance_tests.runner import run_conformance
 
+    if uri is not None and artifact_uri is None and _keeps_artifacts_only(uri):
+        uri, artifact_uri = None, uri
     with _show_progress() as on_record:
         report = run_conformance(
             uri,
@@ -72,6 +78,11 @@ def conformance(
         _print(report, details=details)
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _keeps_artifacts_only(uri: str) -> bool:
+    scheme = StoreURI.parse(uri).scheme
+    return scheme in known_schemes("artifact") and scheme not in known_schemes("backend")
 
 
 @contextmanager

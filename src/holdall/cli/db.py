@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from holdall.cli.options import JsonOption
-from holdall.cli.output import console, print_facts, print_json, say, shown
+from holdall.cli.output import console, is_terminal, print_facts, print_json, say, shown
 from holdall.cli.stores import open_for_reading
 from holdall.stores import open_backend_store
 from holdall.stores.backend import BackendStore
@@ -77,15 +76,10 @@ def _as_database(store: BackendStore) -> Iterator[DatabaseStore]:
 def _is_wanted(yes: bool) -> bool:
     if yes:
         return True
-    if not _is_terminal():
+    if not is_terminal():
         say("Nothing was done; to do it, say --yes.")
         return False
     return typer.confirm("Do it?")
-
-
-def _is_terminal() -> bool:
-    """Whether somebody is there to answer."""
-    return sys.stdin.isatty()
 
 
 def _print_plan(plan: TuningPlan) -> None:

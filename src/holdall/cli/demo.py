@@ -118,7 +118,7 @@ def _next_commands(store: str | None, report: DemoReport) -> list[str]:
         ["runs", "search", "metrics.val_accuracy > 0.95", "--order-by", "metrics.val_loss ASC", *named],
         ["runs", "show", best, *named],
         ["runs", "show", best, "--history", "val_loss", *named],
-        ["artifacts", "list", best, "--recursive", *named],
+        ["artifacts", "ls", best, "--recursive", *named],
         ["artifacts", "get", best, "plots/confusion_matrix.png", *named],
         ["info", *named[1:]],
     ]

@@ -9,7 +9,19 @@ import typer
 
 from holdall.stores.entities import ViewType
 
-__all__ = ["JsonOption", "LimitOption", "OrderByOption", "PageTokenOption", "StoreOption", "View", "ViewOption"]
+__all__ = [
+    "DryRunOption",
+    "JsonOption",
+    "LimitOption",
+    "OrderByOption",
+    "PageTokenOption",
+    "PathArgument",
+    "RecursiveOption",
+    "StoreOption",
+    "TargetArgument",
+    "View",
+    "ViewOption",
+]
 
 
 class View(StrEnum):
@@ -35,6 +47,12 @@ StoreOption = Annotated[
         show_default=False,
     ),
 ]
+TargetArgument = Annotated[
+    str, typer.Argument(metavar="RUN_ID|URI", help="A run id, RUN_ID:path, or an artifact URI or path.")
+]
+PathArgument = Annotated[str | None, typer.Argument(metavar="[PATH]", help="File or folder; default: everything.")]
+RecursiveOption = Annotated[bool, typer.Option("--recursive", "-r", help="Folders, with all they hold.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be done, and do nothing.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print strict JSON.")]
 ViewOption = Annotated[View, typer.Option("--view", help="Lifecycle stages to look at.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=0, help="Greatest number to show; 0 for all.")]

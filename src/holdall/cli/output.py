@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "console",
+    "is_terminal",
     "make_table",
     "print_facts",
     "print_json",
+    "print_lines",
     "print_table",
     "say",
     "say_error",
@@ -46,6 +48,11 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
 
 
+def is_terminal() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin.isatty()
+
+
 def say(message: str = "", style: str | None = None) -> None:
     """Print a line for people."""
     console().print(message, style=style, soft_wrap=True)
@@ -59,6 +66,11 @@ def say_error(message: str) -> None:
 def print_json(value: object) -> None:
     """Print strict JSON: numbers that it lacks are the texts `NaN`, `Infinity` and `-Infinity`."""
     sys.stdout.write(json.dumps(_strict(value), indent=2, allow_nan=False) + "\n")
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print many lines, faster than a table can be made of them."""
+    sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
 def make_table(*columns: str, title: str | None = None, right: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:

@@ -1,19 +1,14 @@
-"""Opening what a command names: a store for reading, an experiment, the artifacts of a run."""
+"""Opening what a command names: a store for reading, an experiment."""
 
 from __future__ import annotations
 
-import re
-
 from holdall.pages import collect
-from holdall.stores import open_artifact_store, open_backend_store
-from holdall.stores.artifacts import ArtifactStore
+from holdall.stores import open_backend_store
 from holdall.stores.backend import BackendStore
 from holdall.stores.entities import Experiment, ViewType
 from holdall.stores.errors import InvalidParameterValue, NotFound
 
-__all__ = ["all_experiments", "find_experiment", "open_artifacts", "open_for_reading"]
-
-_LOCATION = re.compile(r"[/:\\]|^\.")
+__all__ = ["all_experiments", "find_experiment", "open_for_reading"]
 
 
 def open_for_reading(uri: str | None) -> BackendStore:
@@ -27,21 +22,6 @@ def open_for_reading(uri: str | None) -> BackendStore:
         return open_backend_store(target.uri, read_only=True)
     except NotFound as error:
         raise NotFound(f"{error.message} Name a store with --store or MLFLOW_TRACKING_URI.") from error
-
-
-def open_artifacts(target: str, store_uri: str | None, *, read_only: bool) -> ArtifactStore:
-    """Open the artifacts of a run, or those at a URI or path.
-
-    Args:
-        target: A run id; text with `/`, `:` or a leading dot is a URI or path.
-        store_uri: Backend store to look the run up in.
-        read_only: Refuse writes.
-    """
-    if _LOCATION.search(target):
-        return open_artifact_store(target, read_only=read_only)
-    with open_for_reading(store_uri) as store:
-        artifact_uri = store.get_run(target).info.artifact_uri
-    return open_artifact_store(artifact_uri, read_only=read_only)
 
 
 def find_experiment(store: BackendStore, text: str) -> Experiment:

@@ -72,7 +72,7 @@ class SqlarArtifactStore(ArtifactStore):
     def capabilities(self) -> ArtifactCapabilities:
         return ArtifactCapabilities()
 
-    def _open_reader(self, path: str, offset: int = 0) -> OpenedArtifact:
+    def _open_reader(self, path: str, offset: int = 0, length: int | None = None) -> OpenedArtifact:
         connection = self._connect()
         try:
             row = None if connection is None else self._find(connection, path)

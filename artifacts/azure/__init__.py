@@ -1,0 +1,1 @@
+"""Artifacts in containers of Azure Blob Storage, Data Lake accounts included."""

@@ -1,0 +1,1 @@
+"""Artifacts in buckets of Google Cloud Storage."""

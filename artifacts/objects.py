@@ -1,0 +1,206 @@
+"""`ObjectArtifactStore`: files as objects under the keys of a bucket or container; folders are what keys imply."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from holdall.artifacts.http_client import Body
+from holdall.artifacts.parts import PartedUpload, PartedWriter, UploadTarget
+from holdall.artifacts.remote import RemoteArtifactStore
+from holdall.stores.artifact_io import ArtifactWriter, Digest, OpenedArtifact
+from holdall.stores.atomic_file import PRIVATE_PREFIX
+from holdall.stores.entities import FileInfo
+from holdall.stores.errors import InvalidParameterValue, NotFound
+from holdall.stores.paths import validate_artifact_path
+from holdall.stores.retries import RetryPolicy
+from holdall.stores.transfers import Transfer
+from holdall.stores.uri import StoreURI
+
+__all__ = ["ListedObject", "ObjectArtifactStore", "ObjectPage"]
+
+_log = logging.getLogger(__name__)
+
+_MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """An object in a listing.
+
+    Attributes:
+        key: Whole key.
+        size: Bytes.
+    """
+
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPage:
+    """A page of a listing.
+
+    Attributes:
+        objects: In the order of the service.
+        prefixes: What several keys begin with up to a `/`, that included; empty in a listing of everything.
+        token: For the next page, or None.
+    """
+
+    objects: list[ListedObject]
+    prefixes: list[str]
+    token: str | None
+
+
+class ObjectArtifactStore(RemoteArtifactStore, UploadTarget):
+    """Files as objects under `prefix/path`; a service gives the few requests at the end of this class.
+
+    Folders exist as long as files are in them. Objects whose keys end with `/`, as consoles make them for empty
+    folders, are folders. Objects that somebody put there under keys that `validate_artifact_path` refuses are left
+    out of listings with a warning in the log; deleting a folder, or everything, removes them too.
+
+    Args:
+        uri: The root, parsed; its host is the bucket or container.
+        read_only: Refuse every write with `ReadOnly`.
+        retries: How long to repeat what may succeed a moment later.
+    """
+
+    _most_parts: int = 10_000
+    """Parts that a file may have."""
+
+    _delete_batch: int = 1000
+    """Objects that one request deletes."""
+
+    def __init__(self, uri: StoreURI, *, read_only: bool, retries: RetryPolicy) -> None:
+        super().__init__(uri, read_only=read_only, retries=retries)
+        folder = uri.path.strip("/")
+        self._prefix = f"{folder}/" if folder else ""
+
+    # Hooks of the store, by those of the service
+
+    def _open_reader(self, path: str, offset: int = 0, length: int | None = None) -> OpenedArtifact:
+        opened = self._get_object(self._prefix + path, offset, length)
+        if opened is not None:
+            return opened
+        if self._is_folder(path):
+            raise InvalidParameterValue(f"Artifact {path!r} is not a file; list it, or name a file in it.")
+        raise NotFound(f"There is no artifact {path!r} in {self.uri}.")
+
+    def _open_writer(self, path: str, size: int | None) -> ArtifactWriter:
+        part_size = self._part_size
+        least = -(-(size or 0) // self._most_parts)
+        if least > part_size:
+            part_size = -(-least // _MEBIBYTE) * _MEBIBYTE
+        return PartedWriter(self, self._parts, path, size, self._digest_algorithm, part_size)
+
+    def _put(self, path: str, data: Body, digest: Digest) -> None:
+        self._put_object(self._prefix + path, data, digest)
+
+    def _begin_parts(self, path: str, size: int | None) -> PartedUpload:
+        return self._begin_object(self._prefix + path, size)
+
+    def _stat(self, path: str) -> FileInfo | None:
+        size = self._head_object(self._prefix + path)
+        if size is not None:
+            return FileInfo(path, is_dir=False, file_size=size)
+        return FileInfo(path, is_dir=True) if self._is_folder(path) else None
+
+    def _list(self, path: str) -> Iterator[FileInfo]:
+        folder = self._folder_key(path)
+        for page in self._pages(folder, deep=False):
+            for prefix in page.prefixes:
+                yield from self._shown(prefix, None)
+            for listed in page.objects:
+                if listed.key != folder:  # what a console makes for an empty folder
+                    yield from self._shown(listed.key, listed.size)
+
+    def _list_below(self, path: str) -> Iterator[FileInfo]:
+        folder = self._folder_key(path)
+        for page in self._pages(folder, deep=True):
+            for listed in page.objects:
+                if listed.key != folder:
+                    yield from self._shown(listed.key, None if listed.key.endswith("/") else listed.size)
+
+    def _delete(self, path: str) -> None:
+        folders: set[str] = set()
+        Transfer(None).run(self._delete_objects, self._doomed(path, folders), self.max_workers)
+        if folders and self._still_shows(path):
+            for folder in sorted(folders, key=len, reverse=True):
+                self._delete_objects([folder])
+
+    # What they share
+
+    def _folder_key(self, path: str) -> str:
+        return f"{self._prefix}{path}/" if path else self._prefix
+
+    def _is_folder(self, path: str) -> bool:
+        page = self._list_page(self._folder_key(path), deep=True, token=None, limit=1)
+        return bool(page.objects)
+
+    def _pages(self, prefix: str, *, deep: bool) -> Iterator[ObjectPage]:
+        page = self._list_page(prefix, deep=deep, token=None, limit=None)
+        yield page
+        while page.token is not None:
+            page = self._list_page(prefix, deep=deep, token=page.token, limit=None)
+            yield page
+
+    def _shown(self, key: str, size: int | None) -> Iterable[FileInfo]:
+        """What a listing shows of an object, or of a folder if `size` is None."""
+        path = key.removesuffix("/")[len(self._prefix) :]
+        try:
+            validate_artifact_path(path, file=True)
+        except InvalidParameterValue as error:
+            if PRIVATE_PREFIX not in path:
+                _log.warning("Left out of the listing of %s: %s", self.uri, error)
+            return ()
+        return (FileInfo(path, is_dir=size is None, file_size=size),)
+
+    def _doomed(self, path: str, folders: set[str]) -> Iterator[list[str]]:
+        """The keys to delete, in batches; adds the keys of the folders that they are in to `folders`."""
+        batch = [self._prefix + path] if path else []
+        root = self._folder_key(path)
+        for page in self._pages(root, deep=True):
+            for listed in page.objects:
+                folder = listed.key.rpartition("/")[0] + "/"
+                while len(folder) > len(self._prefix) and len(folder) >= len(root) and folder not in folders:
+                    folders.add(folder)
+                    folder = folder[:-1].rpartition("/")[0] + "/"
+                batch.append(listed.key)
+                if len(batch) == self._delete_batch:
+                    yield batch
+                    batch = []
+        if batch:
+            yield batch
+
+    def _still_shows(self, path: str) -> bool:
+        """Whether a folder is listed although nothing is in it any more, as SeaweedFS does."""
+        page = self._list_page(self._prefix + path, deep=False, token=None, limit=None)
+        return self._folder_key(path) in page.prefixes if path else bool(page.prefixes)
+
+    # Requests of the service. Each repeats what may be repeated, and raises the errors of `holdall.stores.errors`.
+
+    @abstractmethod
+    def _get_object(self, key: str, offset: int, length: int | None) -> OpenedArtifact | None:
+        """Open an object for reading a range; None if there is none."""
+
+    @abstractmethod
+    def _head_object(self, key: str) -> int | None:
+        """Bytes of an object; None if there is none."""
+
+    @abstractmethod
+    def _put_object(self, key: str, data: Body, digest: Digest) -> None:
+        """Store a small object."""
+
+    @abstractmethod
+    def _begin_object(self, key: str, size: int | None) -> PartedUpload:
+        """Begin a large object."""
+
+    @abstractmethod
+    def _list_page(self, prefix: str, *, deep: bool, token: str | None, limit: int | None) -> ObjectPage:
+        """A page of the objects whose keys begin with `prefix`; unless `deep`, grouped by the next `/`."""
+
+    @abstractmethod
+    def _delete_objects(self, keys: list[str]) -> None:
+        """Delete at most `_delete_batch` objects; missing ones are fine."""

@@ -1,0 +1,1 @@
+"""Artifacts on a server that speaks SFTP."""

@@ -1,0 +1,85 @@
+"""`RemoteDigests`: what a server says the bytes are that it has stored."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shlex
+import struct
+import threading
+
+from holdall.artifacts.sftp.protocol import Refused, checksum_of, extended
+from holdall.artifacts.sftp.session import Session
+from holdall.stores.artifact_io import DEFAULT_DIGEST, Digest
+
+__all__ = ["RemoteDigests"]
+
+_log = logging.getLogger(__name__)
+
+LEAST_SIZE = 1 << 20
+"""Bytes of a file above which its digest is asked for. It takes the server as long as a dozen small files do."""
+
+COMMANDS_AT_ONCE = 4
+"""OpenSSH lets ten channels share a connection."""
+
+_CHECK_FILE = {"check-file", "check-file-name"}
+_CHECK_FILE_BY_NAME = "check-file-name"
+_COMMAND = "sha256sum"
+
+
+class RemoteDigests:
+    """Asks a server for digests, by the protocol extension `check-file` or by running `sha256sum`.
+
+    What the server can is found out once. Many servers can neither.
+
+    Args:
+        wanted: Whether to ask at all.
+    """
+
+    def __init__(self, *, wanted: bool) -> None:
+        self._wanted = wanted
+        self._runs_commands: bool | None = None
+        self._lock = threading.Lock()
+        self._commands = threading.BoundedSemaphore(COMMANDS_AT_ONCE)
+
+    def compute(self, session: Session, path: bytes, expected: Digest) -> str | None:
+        """The digest of a file, of the algorithm of the expected one; None if the server does not tell.
+
+        Raises:
+            TemporarilyUnavailable: The connection broke.
+        """
+        if not self._wanted or expected.size < LEAST_SIZE:
+            return None
+        found = _check_file(session, path, expected) if _CHECK_FILE & session.extensions.keys() else None
+        if found is None and expected.algorithm == DEFAULT_DIGEST and self._can_run(session):
+            found = self._run(session, f"{_COMMAND} -- {shlex.quote(path.decode())}", expected.size)
+        return found
+
+    def _can_run(self, session: Session) -> bool:
+        with self._lock:
+            if self._runs_commands is None:
+                found = self._run(session, f"{_COMMAND} </dev/null")
+                self._runs_commands = found == hashlib.sha256().hexdigest()
+                _log.debug("The server %s run %s.", "can" if self._runs_commands else "cannot", _COMMAND)
+            return self._runs_commands
+
+    def _run(self, session: Session, command: str, size: int = 0) -> str | None:
+        with self._commands:
+            printed = session.run(command, size)
+        for line in printed.decode("ascii", "replace").splitlines():  # a shell may print a greeting first
+            word = line.lstrip("\\").split(" ")[0]
+            if len(word) == 64 and set(word) <= set("0123456789abcdef"):
+                return word
+        return None
+
+
+def _check_file(session: Session, path: bytes, expected: Digest) -> str | None:
+    """By the protocol extension, which takes several kinds of digests, and may know none of ours."""
+    whole = struct.pack(">QQI", 0, 0, 0)
+    with session.slowly(expected.size):
+        [reply] = session.ask(extended(_CHECK_FILE_BY_NAME, path, expected.algorithm.encode(), tail=whole))
+    try:
+        algorithm, digest = checksum_of(reply)
+    except Refused:
+        return None
+    return digest.hex() if algorithm == expected.algorithm else None

@@ -1,0 +1,120 @@
+"""What a URI says about a folder on an SFTP server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from holdall.stores.errors import InvalidParameterValue
+from holdall.stores.uri import StoreURI
+
+__all__ = ["SftpOptions"]
+
+MOST_CONNECTIONS = 64
+
+_KNOWN: Final = (
+    "agent",
+    "config",
+    "connections",
+    "host_key_checking",
+    "identity_file",
+    "known_hosts",
+    "passphrase",
+    "patience",
+    "remote_digests",
+    "timeout",
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SftpOptions:
+    """How to reach a folder; None leaves a thing to the user's `ssh_config`, and then to SSH's usual place for it.
+
+    Attributes:
+        host: As in the URI: a name, an address, or a `Host` of the configuration file.
+        port: Of the server.
+        user: Whom to log in as.
+        password: Of the user.
+        root: Absolute path of the folder.
+        identity_file: Private key.
+        passphrase: Of private keys.
+        agent: Whether keys of a running agent are tried.
+        known_hosts: File of host keys.
+        host_key_checking: Whether the server must prove who it is.
+        config: The configuration file; `none` for no file at all.
+        connections: Most connections at a time.
+        timeout: Seconds to wait for a connection, and for any sign of the server.
+        patience: Seconds after a failure in which to go on trying.
+        remote_digests: Whether the server is asked for digests of what was uploaded, where it can compute them.
+    """
+
+    host: str
+    port: int | None
+    user: str | None
+    password: str | None
+    root: str
+    identity_file: str | None
+    passphrase: str | None
+    agent: bool
+    known_hosts: str | None
+    host_key_checking: bool | None
+    config: str | None
+    connections: int
+    timeout: float
+    patience: float
+    remote_digests: bool
+
+    @classmethod
+    def parse(cls, uri: StoreURI) -> SftpOptions:
+        """Read a URI.
+
+        Raises:
+            InvalidParameterValue: It names no host or folder, or an option is unknown or malformed.
+        """
+        given = uri.options(*_KNOWN)
+        if uri.scheme != "sftp" or not uri.host or uri.driver:
+            raise InvalidParameterValue(f"{uri} names no SFTP server; write sftp://user@host/absolute/path.")
+        if not uri.path.startswith("/"):
+            raise InvalidParameterValue(f"{uri} names no folder; write sftp://user@host/absolute/path.")
+        return cls(
+            host=uri.host,
+            port=uri.port,
+            user=uri.username or None,
+            password=uri.password,
+            root="/" + "/".join(name for name in uri.path.split("/") if name not in ("", ".")),
+            identity_file=given.get("identity_file"),
+            passphrase=given.get("passphrase"),
+            agent=_flag(given, "agent") is not False,
+            known_hosts=given.get("known_hosts"),
+            host_key_checking=_flag(given, "host_key_checking"),
+            config=given.get("config"),
+            connections=_count(given, "connections", 4),
+            timeout=_seconds(given, "timeout", 30.0, 0.001),
+            patience=_seconds(given, "patience", 30.0, 0.0),
+            remote_digests=_flag(given, "remote_digests") is not False,
+        )
+
+
+def _flag(given: Mapping[str, str], name: str) -> bool | None:
+    value = given.get(name)
+    if value not in (None, "true", "false"):
+        raise InvalidParameterValue(f"Option {name} must be true or false, got {value!r}.")
+    return None if value is None else value == "true"
+
+
+def _count(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_CONNECTIONS):
+        raise InvalidParameterValue(f"Option {name} must be a number from 1 to {MOST_CONNECTIONS}, got {text!r}.")
+    return int(text)
+
+
+def _seconds(given: Mapping[str, str], name: str, default: float, least: float) -> float:
+    try:
+        seconds = float(given.get(name, default))
+    except ValueError:
+        seconds = -1.0
+    if not least <= seconds < 1e6:
+        raise InvalidParameterValue(f"Option {name} must be a number of seconds, got {given[name]!r}.")
+    return seconds
