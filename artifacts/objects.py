@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import mimetypes
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from holdall.stores.retries import RetryPolicy
 from holdall.stores.transfers import Transfer
 from holdall.stores.uri import StoreURI
 
-__all__ = ["ListedObject", "ObjectArtifactStore", "ObjectPage"]
+__all__ = ["ListedObject", "ObjectArtifactStore", "ObjectPage", "content_type"]
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,12 @@ class ObjectPage:
     objects: list[ListedObject]
     prefixes: list[str]
     token: str | None
+
+
+def content_type(key: str) -> str:
+    """The media type that the name of a file suggests, for those who look at the object in a browser."""
+    kind, encoding = mimetypes.guess_type(key.rpartition("/")[2])
+    return kind if kind and not encoding else "application/octet-stream"
 
 
 class ObjectArtifactStore(RemoteArtifactStore, UploadTarget):

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from holdall.artifacts.azure.options import AzureOptions
 from holdall.artifacts.azure.signing import AzureSigner
 from holdall.artifacts.http_client import Body, HttpClient, HttpResponse, HttpSettings
+from holdall.artifacts.objects import content_type
 from holdall.artifacts.service import SUCCESS, Refusal, Request, Service, retry_after
 from holdall.stores.errors import (
     DataLoss,
@@ -116,6 +117,7 @@ class BlobService(Service):
         """Store a blob, verified by the service."""
         request = self._request("PUT", name, body=data)
         request.headers |= {"x-ms-blob-type": "BlockBlob", "content-md5": md5_base64(data)}
+        request.headers["x-ms-blob-content-type"] = content_type(name)
         self.call(request)
 
     def delete(self, name: str) -> None:
@@ -175,6 +177,7 @@ class BlobService(Service):
         request = self._request("PUT", name, query={"comp": "blocklist"}, body=body)
         request.headers |= {"content-md5": md5_base64(body), "content-type": "application/xml"}
         request.headers |= {"x-ms-blob-content-md5": md5} if md5 else {}
+        request.headers["x-ms-blob-content-type"] = content_type(name)
         response, answer = self.call(request, accept=SUCCESS | {400})
         if response.status in SUCCESS:
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mimetypes
 import secrets
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
@@ -17,7 +16,7 @@ import google_crc32c
 
 from holdall.artifacts.gcs.options import GcsOptions
 from holdall.artifacts.http_client import Body, HttpClient, HttpResponse, HttpSettings
-from holdall.artifacts.objects import ListedObject, ObjectPage
+from holdall.artifacts.objects import ListedObject, ObjectPage, content_type
 from holdall.artifacts.service import Refusal, Request, Service, Signer, retry_after
 from holdall.stores.artifact_io import Digest, register_hash
 from holdall.stores.errors import (
@@ -158,7 +157,7 @@ class GcsService(Service):
 
     def put(self, key: str, data: Body, digest: Digest) -> KeptObject:
         """Store an object in one request, which the service refuses if the digest is another."""
-        metadata = json.dumps({"name": key, "crc32c": _encode(digest), "contentType": _content_type(key)})
+        metadata = json.dumps({"name": key, "crc32c": _encode(digest), "contentType": content_type(key)})
         boundary = secrets.token_hex(16)
         head = (
             f"--{boundary}\r\ncontent-type: application/json; charset=utf-8\r\n\r\n{metadata}\r\n--{boundary}\r\n\r\n"
@@ -189,7 +188,7 @@ class GcsService(Service):
             The object; None if another one is there by now, or a source is missing.
         """
         names = [{"name": source.key, "generation": source.generation} for source in sources]
-        destination = {"contentType": _content_type(key)}
+        destination = {"contentType": content_type(key)}
         body = {"sourceObjects": names, "destination": destination, "deleteSourceObjects": True}
         path = f"{self._path(key)}/compose"
         request = self._json_request(path, body, ifGenerationMatch=replaced, fields=_OBJECT_FIELDS)
@@ -231,7 +230,7 @@ class GcsService(Service):
 
     def begin(self, key: str) -> str:
         """Begin a resumable upload; its target."""
-        metadata = {"contentType": _content_type(key)}
+        metadata = {"contentType": content_type(key)}
         request = self._json_request(self._uploads, metadata, uploadType="resumable", name=key, fields=_OBJECT_FIELDS)
         location = self.call(request)[0].headers.get("location")
         if not location:
@@ -347,11 +346,6 @@ def _kept_digest(values: Mapping[str, str], size: int) -> Digest | None:
 
 def _encode(digest: Digest) -> str:
     return b64encode(bytes.fromhex(digest.value)).decode()
-
-
-def _content_type(key: str) -> str:
-    kind, encoding = mimetypes.guess_type(key.rpartition("/")[2])
-    return kind if kind and not encoding else "application/octet-stream"
 
 
 def _parse_refusal(response: HttpResponse, text: str) -> Refusal:

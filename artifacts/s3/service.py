@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from holdall.artifacts.http_client import Body, HttpClient, HttpResponse, HttpSettings
-from holdall.artifacts.objects import ListedObject, ObjectPage
+from holdall.artifacts.objects import ListedObject, ObjectPage, content_type
 from holdall.artifacts.s3.sdk import S3Sdk
 from holdall.artifacts.s3.signing import S3Signer
 from holdall.artifacts.service import Refusal, Request, Service, Signer, retry_after
@@ -99,6 +99,7 @@ class S3Service(Service):
     def put(self, key: str, data: Body) -> None:
         """Store an object, verified by the service."""
         request = self._request("PUT", "PutObject", key, body=data)
+        request.headers.setdefault("content-type", content_type(key))
         checksum = self._protect(request, data)
         self._require_checksum(self.call(request)[0], checksum)
 
@@ -146,6 +147,7 @@ class S3Service(Service):
             verified: Whether the parts will come with checksums.
         """
         request = self._request("POST", "CreateMultipartUpload", key, query={"uploads": ""})
+        request.headers.setdefault("content-type", content_type(key))
         request.repeatable = False  # each time would begin one more
         if self._checksums and verified:
             request.headers |= {"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-type": "FULL_OBJECT"}

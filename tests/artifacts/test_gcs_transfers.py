@@ -242,7 +242,7 @@ class TestCompositeUpload:
     def test_parts_are_seen_by_nobody(self, server: GcsServer) -> None:
         with opened(server, composite="true") as store:
             upload = store.open("file", "wb")
-            upload.write(content(6))
+            upload.write(content(20))  # many more than are held in memory
             assert len(server.objects) > 1
             assert store.list_artifacts() == []
             assert list(store.walk()) == []

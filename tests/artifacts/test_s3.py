@@ -126,6 +126,15 @@ def test_acl_reaches_single_and_multipart_uploads(moto_place: EmulatorHarness) -
         assert "AllUsers" in str(head(moto_place, path, "get_object_acl")["Grants"])
 
 
+def test_media_type_is_that_of_the_name(moto_place: EmulatorHarness) -> None:
+    with open_artifact_store(moto_place.uri) as store:
+        for path, data in (("plot.png", b"x"), ("a.tar.gz", b"x"), ("model", b"x"), ("big.json", b" " * (9 << 20))):
+            put(store, path, data)
+    kinds = {path: head(moto_place, path)["ContentType"] for path in ("plot.png", "a.tar.gz", "model", "big.json")}
+    plain = "application/octet-stream"
+    assert kinds == {"plot.png": "image/png", "a.tar.gz": plain, "model": plain, "big.json": "application/json"}
+
+
 def test_mlflow_variables_are_honoured_and_the_uri_wins(
     moto_place: EmulatorHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
