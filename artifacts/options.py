@@ -37,7 +37,7 @@ def flag(given: Mapping[str, str], name: str) -> bool | None:
     return None if value is None else value == "true"
 
 
-def seconds(given: Mapping[str, str], name: str, default: float) -> float:
+def seconds(given: Mapping[str, str], name: str, default: float, *, least: float = 0.0) -> float:
     """The value of an option that is a time.
 
     Raises:
@@ -47,7 +47,7 @@ def seconds(given: Mapping[str, str], name: str, default: float) -> float:
         value = float(given.get(name, default))
     except ValueError:
         value = -1.0
-    if not 0 <= value < 1e6:
+    if not least <= value < 1e6:
         raise InvalidParameterValue(f"Option {name} must be a number of seconds, got {given[name]!r}.")
     return value
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from holdall.artifacts.options import PATIENCE, TIMEOUT, flag, seconds, verification
 from holdall.stores.errors import InvalidParameterValue
 from holdall.stores.uri import StoreURI
 
@@ -79,10 +79,10 @@ class AzureOptions:
             public_endpoint=_endpoint(given.get("public_endpoint_url") or endpoint),
             account_key=key or None,
             sas_token=(token or "").removeprefix("?") or None,
-            anonymous=_flag(given, "anonymous"),
-            verify={"true": True, "false": False}.get(given.get("verify", "true"), given.get("verify", "true")),
-            timeout=_seconds(given, "timeout", 60.0),
-            patience=_seconds(given, "patience", 30.0),
+            anonymous=flag(given, "anonymous") or False,
+            verify=True if (verify := verification(given)) is None else verify,
+            timeout=seconds(given, "timeout", TIMEOUT),
+            patience=seconds(given, "patience", PATIENCE),
         )
 
 
@@ -156,20 +156,3 @@ def _first_label(url: str) -> str:
     """The account that an endpoint names: the last segment of its path, or the first label of its host."""
     parts = urlsplit(url)
     return parts.path.strip("/") or (parts.hostname or "").partition(".")[0]
-
-
-def _flag(given: Mapping[str, str], name: str) -> bool:
-    value = given.get(name, "false")
-    if value not in ("true", "false"):
-        raise InvalidParameterValue(f"Option {name} must be true or false, got {value!r}.")
-    return value == "true"
-
-
-def _seconds(given: Mapping[str, str], name: str, default: float) -> float:
-    try:
-        seconds = float(given.get(name, default))
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 1e6:
-        raise InvalidParameterValue(f"Option {name} must be a number of seconds, got {given[name]!r}.")
-    return seconds

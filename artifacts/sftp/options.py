@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from holdall.artifacts.options import PATIENCE, flag, seconds
 from holdall.stores.errors import InvalidParameterValue
 from holdall.stores.uri import StoreURI
 
@@ -85,22 +86,15 @@ class SftpOptions:
             root="/" + "/".join(name for name in uri.path.split("/") if name not in ("", ".")),
             identity_file=given.get("identity_file"),
             passphrase=given.get("passphrase"),
-            agent=_flag(given, "agent") is not False,
+            agent=flag(given, "agent") is not False,
             known_hosts=given.get("known_hosts"),
-            host_key_checking=_flag(given, "host_key_checking"),
+            host_key_checking=flag(given, "host_key_checking"),
             config=given.get("config"),
             connections=_count(given, "connections", 4),
-            timeout=_seconds(given, "timeout", 30.0, 0.001),
-            patience=_seconds(given, "patience", 30.0, 0.0),
-            remote_digests=_flag(given, "remote_digests") is not False,
+            timeout=seconds(given, "timeout", 30.0, least=0.001),
+            patience=seconds(given, "patience", PATIENCE),
+            remote_digests=flag(given, "remote_digests") is not False,
         )
-
-
-def _flag(given: Mapping[str, str], name: str) -> bool | None:
-    value = given.get(name)
-    if value not in (None, "true", "false"):
-        raise InvalidParameterValue(f"Option {name} must be true or false, got {value!r}.")
-    return None if value is None else value == "true"
 
 
 def _count(given: Mapping[str, str], name: str, default: int) -> int:
@@ -108,13 +102,3 @@ def _count(given: Mapping[str, str], name: str, default: int) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_CONNECTIONS):
         raise InvalidParameterValue(f"Option {name} must be a number from 1 to {MOST_CONNECTIONS}, got {text!r}.")
     return int(text)
-
-
-def _seconds(given: Mapping[str, str], name: str, default: float, least: float) -> float:
-    try:
-        seconds = float(given.get(name, default))
-    except ValueError:
-        seconds = -1.0
-    if not least <= seconds < 1e6:
-        raise InvalidParameterValue(f"Option {name} must be a number of seconds, got {given[name]!r}.")
-    return seconds

@@ -241,6 +241,8 @@ class Session:
         except HoldallError:
             raise
         except (OSError, EOFError, SSHException, Refused) as error:
+            if isinstance(self._failure, InternalError):
+                raise self._lost() from error
             if self._transport.is_active():
                 raise InternalError(f"{self._where} offers no SFTP.") from error
             raise TemporarilyUnavailable(f"{self._where} ended the connection before SFTP began.") from error

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import time
-import urllib.error
-import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING
 
 import pytest
-from azure.storage.blob import (
-    BlobBlock,
-    ContainerClient,
-    ContainerSasPermissions,
-    PublicAccess,
-    StandardBlobTier,
-    generate_container_sas,
-)
+from tests.artifacts.azure_place import MIB, Place, new_place, open_store, put, read
 from tests.artifacts.emulated import EmulatedSuite, storage_server
 from tests.artifacts.faulty_services import AZURE_KINDS
-from tests.artifacts.faulty_wire import Answer, Damage, Fault, FaultyWire
+from tests.artifacts.faulty_wire import Answer, Damage, Fault
 
-from holdall.artifacts.azure.store import AzureArtifactStore
-from holdall.conformance_tests.artifact_safety import STRANGE_NAMES
 from holdall.conformance_tests.emulators import AzuriteServer, StorageServer
 from holdall.conformance_tests.emulators.harness import EmulatorHarness
 from holdall.stores import (
@@ -35,21 +23,19 @@ from holdall.stores import (
     InvalidParameterValue,
     NotFound,
     PermissionDenied,
-    ReadOnly,
     StoreURI,
     TemporarilyUnavailable,
     TransferProgress,
     Unauthenticated,
 )
-from holdall.stores.artifact_abilities import CompletedPart, MultipartUpload, PresignedURL
+
+if TYPE_CHECKING:
+    from holdall.artifacts.azure.store import AzureArtifactStore
 
 pytestmark = pytest.mark.extras
 
-MIB = 1 << 20
 LARGE = hashlib.shake_128(b"large").digest(3 * MIB + 123)
 """The bytes of a file of four blocks of a mebibyte."""
-
-NAMES = [name for name in STRANGE_NAMES.values() if "\\" not in name]
 
 
 class AbfssHarness(EmulatorHarness):
@@ -77,81 +63,10 @@ class TestSuiteByAbfss(EmulatedSuite):
         harness.remove()
 
 
-@pytest.fixture(scope="session")
-def server() -> AzuriteServer:
-    server = storage_server("azurite")
-    assert isinstance(server, AzuriteServer)
-    return server
-
-
-@dataclass
-class Place:
-    """A new container, reached by a store through a wire and by the client library past both."""
-
-    server: AzuriteServer
-    name: str
-    wire: FaultyWire
-
-    @property
-    def client(self) -> ContainerClient:
-        return self.server._client().get_container_client(self.name)
-
-    @property
-    def account(self) -> str:
-        return self.server.account
-
-    def open(self, *, read_only: bool = False, direct: bool = False, **options: str) -> AzureArtifactStore:
-        """A store with parts of a mebibyte; by the account's key unless options name other credentials."""
-        uri = StoreURI.parse(self.server.uri(self.name, port=None if direct else self.wire.port))
-        query = dict(uri.query)
-        if options.keys() & {"account_key", "sas_token", "anonymous"}:
-            del query["account_key"]
-        query = {"patience": "1", **query, **options}
-        store = AzureArtifactStore(replace(uri, query=tuple(query.items())), read_only=read_only)
-        store._part_size = MIB
-        return store
-
-    def sas(self, permission: str, *, expires: timedelta = timedelta(hours=1)) -> str:
-        """A shared access signature for the container."""
-        return generate_container_sas(
-            self.account,
-            self.name,
-            self.server.account_key,
-            permission=ContainerSasPermissions.from_string(permission),
-            expiry=datetime.now(UTC) + expires,
-        )
-
-    def content(self) -> dict[str, bytes]:
-        """All blobs."""
-        raw = self.server.raw(self.name)
-        return {name: raw.read(name) or b"" for name in raw.list()}
-
-    def unfinished(self) -> list[str]:
-        """Blobs with blocks that are no part of them."""
-        return self.server.raw(self.name).unfinished()
-
-    def blocks(self) -> list[str]:
-        """Ids of the blocks that were sent since the last reset of the wire, in order."""
-        return [request.query["blockid"] for request in self.wire.requests if AZURE_KINDS["part"](request)]
-
-    def deletions(self) -> int:
-        """How many requests since the last reset of the wire would delete a blob."""
-        return sum(AZURE_KINDS["abort"](request) for request in self.wire.requests)
-
-    def wait_for_blocks(self, number: int) -> None:
-        """Wait until so many blocks are on their way."""
-        deadline = time.monotonic() + 30
-        while len(self.blocks()) < number:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-
-
 @pytest.fixture
-def place(server: AzuriteServer) -> Iterator[Place]:
-    with FaultyWire(server.port, http=True) as wire:
-        place = Place(server, server.create_place(), wire)
+def place() -> Iterator[Place]:
+    with new_place() as place:
         yield place
-        server.raw(place.name).remove()
 
 
 @pytest.fixture
@@ -164,16 +79,6 @@ def store(place: Place) -> Iterator[AzureArtifactStore]:
 def source(tmp_path: Path) -> Path:
     (tmp_path / "large").write_bytes(LARGE)
     return tmp_path / "large"
-
-
-def put(store: AzureArtifactStore, path: str, data: bytes) -> None:
-    with store.open(path, "wb") as upload:
-        upload.write(data)
-
-
-def read(store: AzureArtifactStore, path: str) -> bytes:
-    with store.open(path) as reader:
-        return reader.read()
 
 
 def at(position: int, action: Callable[[], None]) -> Callable[[TransferProgress], None]:
@@ -396,8 +301,7 @@ class TestCredentials:
         query = {"endpoint_url": endpoint, "sas_token": token}
         given = {"option": query, "variable": {"endpoint_url": endpoint}, "connection string": {}}[way]
         uri = StoreURI("wasbs", username=place.name, host=f"{place.account}.blob.x", query=tuple(given.items()))
-        with AzureArtifactStore(uri) as store:
-            store._part_size = MIB
+        with open_store(uri) as store:
             store.log_artifact(source, "d")
             assert read(store, "d/large") == LARGE
             assert [info.path for info in store.walk()] == ["d", "d/large"]
@@ -452,6 +356,8 @@ class TestCredentials:
                 assert key not in str(caught.value)
 
     def test_anonymous_reads_public_container_and_writes_nothing(self, place: Place) -> None:
+        from azure.storage.blob import PublicAccess
+
         place.client.set_container_access_policy({}, public_access=PublicAccess.CONTAINER)
         place.server.raw(place.name).write("d/file", b"data")
         with place.open(direct=True, anonymous="true") as store:
@@ -472,8 +378,7 @@ class TestCredentials:
     def test_missing_container_is_named_by_every_method(
         self, place: Place, source: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with AzureArtifactStore(StoreURI.parse(place.server.uri("no-such-container"))) as store:
-            store._part_size = MIB
+        with open_store(StoreURI.parse(place.server.uri("no-such-container"))) as store:
             calls: list[Callable[[], object]] = [
                 lambda: read(store, "file"),
                 lambda: put(store, "file", b"x"),
@@ -492,9 +397,7 @@ class TestCredentials:
         endpoint = f"http://127.0.0.1:{place.wire.port}/{place.account}"
         text = f"DefaultEndpointsProtocol=http;AccountName={place.account};AccountKey={place.server.account_key}"
         monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", f"{text};BlobEndpoint={endpoint};")
-        with AzureArtifactStore(
-            StoreURI.parse(f"abfss://{place.name}@{place.account}.dfs.core.windows.net/p")
-        ) as store:
+        with open_store(StoreURI.parse(f"abfss://{place.name}@{place.account}.dfs.core.windows.net/p")) as store:
             put(store, "file", b"data")
         assert place.content() == {"p/file": b"data"}
 
@@ -529,12 +432,16 @@ class TestBlobsOfOthers:
         assert place.content() == {"large": LARGE}
 
     def test_read_archived_blob_tells_why_not(self, place: Place, store: AzureArtifactStore) -> None:
+        from azure.storage.blob import StandardBlobTier
+
         put(store, "file", b"data")
         place.client.get_blob_client("file").set_standard_blob_tier(StandardBlobTier.ARCHIVE)
         with pytest.raises(HoldallError, match="BlobArchived"):
             read(store, "file")
 
     def test_read_blob_without_digest_compares_the_size(self, place: Place, store: AzureArtifactStore) -> None:
+        from azure.storage.blob import BlobBlock
+
         raw = place.client.get_blob_client("file")
         raw.stage_block("1", b"data")
         raw.commit_block_list([BlobBlock("1")])
@@ -555,161 +462,3 @@ class TestBlobsOfOthers:
         with pytest.raises(InvalidParameterValue, match="backslash"):
             calls[call]()
         assert place.content() == {"a/b": b"data"}
-
-
-# Presigned URLs
-
-
-def send(url: PresignedURL, data: bytes | None = None, **headers: str) -> bytes:
-    """Use a URL as its holder does, past store and client library."""
-    every = {**dict(url.headers), **headers}
-    request = urllib.request.Request(url.url, data, every, method=url.method)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return cast(bytes, answer.read())
-
-
-def tampered(url: PresignedURL) -> PresignedURL:
-    before, _, after = url.url.partition("/file")
-    return replace(url, url=f"{before}/other{after}")
-
-
-class TestPresignedUrls:
-    @pytest.mark.parametrize("name", NAMES, ids=[ascii(name)[1:20] for name in NAMES])
-    def test_use_urls_for_strange_name_reads_and_writes_it(
-        self, place: Place, store: AzureArtifactStore, name: str
-    ) -> None:
-        send(store.presign_upload(f"d/{name}"), b"data")
-        assert place.content() == {f"d/{name}": b"data"}
-        url = store.presign_download(f"d/{name}")
-        assert (send(url), url.method, url.file_size) == (b"data", "GET", 4)
-
-    def test_ask_for_range_by_url_gets_it(self, store: AzureArtifactStore) -> None:
-        put(store, "file", b"0123456789")
-        assert send(store.presign_download("file"), Range="bytes=3-5") == b"345"
-
-    def test_upload_by_url_replaces_the_blob(self, place: Place, store: AzureArtifactStore) -> None:
-        put(store, "file", b"old")
-        send(store.presign_upload("file"), b"new")
-        assert place.content() == {"file": b"new"}
-        assert store.digest("file", "md5").value == hashlib.md5(b"new").hexdigest()
-
-    def test_use_url_for_anything_else_is_refused(self, place: Place, store: AzureArtifactStore) -> None:
-        for name in ("file", "other"):
-            put(store, name, b"data")
-        download, upload = store.presign_download("file"), store.presign_upload("file")
-        misuses = [
-            (tampered(download), None),
-            (tampered(upload), b"x"),
-            (replace(download, method="DELETE"), None),
-            (replace(upload, method="DELETE"), None),
-            (replace(download, method="PUT", headers=upload.headers), b"x"),
-            (replace(download, url=download.url.replace("se=2", "se=3")), None),
-        ]
-        for url, data in misuses:
-            with pytest.raises(urllib.error.HTTPError) as caught:
-                send(url, data)
-            assert caught.value.code == 403
-            caught.value.close()
-        assert place.content() == {"file": b"data", "other": b"data"}
-
-    def test_use_url_too_late_is_refused(self, store: AzureArtifactStore) -> None:
-        put(store, "file", b"data")
-        url = store.presign_download("file", expires_in=1)
-
-        def use_until_refused() -> None:
-            deadline = time.monotonic() + 30
-            while time.monotonic() < deadline:
-                assert send(url) == b"data"
-                time.sleep(0.1)
-
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            use_until_refused()
-        assert caught.value.code == 403
-        caught.value.close()
-
-    def test_presign_by_public_endpoint_goes_there(self, place: Place) -> None:
-        public = f"http://127.0.0.1:{place.server.port}/{place.account}"
-        with place.open(public_endpoint_url=public) as store:
-            url = store.presign_upload("file")
-            assert url.url.startswith(f"{public}/{place.name}/file?")
-            send(url, b"data")
-        assert place.content() == {"file": b"data"}
-
-    def test_presign_what_cannot_be_is_refused(self, place: Place, store: AzureArtifactStore) -> None:
-        put(store, "d/file", b"data")
-        for path, error in (("missing", NotFound), ("d", InvalidParameterValue), ("../x", InvalidParameterValue)):
-            with pytest.raises(error):
-                store.presign_download(path)
-        for seconds in (0, -1, 8 * 24 * 3600):
-            with pytest.raises(InvalidParameterValue, match="seconds"):
-                store.presign_upload("file", expires_in=seconds)
-        with place.open(read_only=True) as reader:
-            assert send(reader.presign_download("d/file")) == b"data"
-            with pytest.raises(ReadOnly):
-                reader.presign_upload("file")
-
-    def test_use_url_after_close_works(self, store: AzureArtifactStore) -> None:
-        put(store, "file", b"data")
-        url = store.presign_download("file")
-        store.close()
-        assert send(url) == b"data"
-
-
-class TestMultipartUploads:
-    def send_parts(self, upload: MultipartUpload, *numbers: int) -> list[CompletedPart]:
-        done = []
-        for part in upload.parts:
-            if part.part_number in numbers:
-                send(PresignedURL(part.url, "PUT", part.headers), bytes([part.part_number]) * 1000)
-            done.append(CompletedPart(part.part_number, "", part.url))
-        return done
-
-    def test_send_parts_in_any_order_makes_the_file(self, place: Place, store: AzureArtifactStore) -> None:
-        upload = store.create_multipart_upload("d/ü", 3)
-        done = self.send_parts(upload, 3, 1, 2)
-        assert place.content() == {}
-        for _ in range(2):
-            store.complete_multipart_upload("d/ü", upload.upload_id, done[::-1])
-            assert place.content() == {"d/ü": b"\1" * 1000 + b"\2" * 1000 + b"\3" * 1000}
-        assert place.unfinished() == []
-
-    def test_complete_with_parts_missing_makes_nothing(self, place: Place, store: AzureArtifactStore) -> None:
-        upload = store.create_multipart_upload("file", 3)
-        done = self.send_parts(upload, 1, 3)
-        with pytest.raises(InvalidParameterValue, match=r"\[2\]"):
-            store.complete_multipart_upload("file", upload.upload_id, done)
-        for wrong in (done[:2], [*done, done[0]], []):
-            with pytest.raises(InvalidParameterValue, match="parts 1 to 3"):
-                store.complete_multipart_upload("file", upload.upload_id, wrong)
-        assert place.content() == {}
-
-    def test_abort_drops_the_parts(self, place: Place, store: AzureArtifactStore) -> None:
-        upload = store.create_multipart_upload("file", 2)
-        self.send_parts(upload, 1, 2)
-        assert place.unfinished() == ["file"]
-        for _ in range(2):
-            store.abort_multipart_upload("file", upload.upload_id)
-        assert place.unfinished() == []
-
-    def test_unknown_upload_is_not_found_and_aborted_in_peace(self, place: Place, store: AzureArtifactStore) -> None:
-        upload = store.create_multipart_upload("file", 1)
-        parts = [CompletedPart(1, "")]
-        for name in (upload.upload_id, "x", "", "0" * 32, "0" * 32 + "-x"):
-            with pytest.raises(NotFound):
-                store.complete_multipart_upload("file", name, parts)
-            store.abort_multipart_upload("file", name)
-
-    @pytest.mark.parametrize("count", [0, -1, 50_001])
-    def test_create_with_impossible_number_of_parts_is_refused(self, store: AzureArtifactStore, count: int) -> None:
-        with pytest.raises(InvalidParameterValue, match="50000"):
-            store.create_multipart_upload("file", count)
-
-    def test_read_only_store_begins_no_upload(self, place: Place) -> None:
-        with place.open(read_only=True) as store:
-            for call in (
-                lambda: store.create_multipart_upload("file", 1),
-                lambda: store.complete_multipart_upload("file", "x", []),
-                lambda: store.abort_multipart_upload("file", "x"),
-            ):
-                with pytest.raises(ReadOnly):
-                    call()

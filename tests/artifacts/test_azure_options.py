@@ -9,17 +9,8 @@ from base64 import b64encode
 import pytest
 
 from holdall.artifacts.azure.options import AzureOptions
-from holdall.artifacts.azure.signing import (
-    AnonymousSigner,
-    SasSigner,
-    SharedKeySigner,
-    TokenSigner,
-    new_signer,
-    string_to_sign,
-)
-from holdall.artifacts.azure.store import AzureArtifactStore
 from holdall.artifacts.service import Request
-from holdall.stores import InvalidParameterValue, StoreURI
+from holdall.stores import InvalidParameterValue, StoreURI, open_artifact_store
 
 pytestmark = pytest.mark.extras
 
@@ -99,6 +90,8 @@ class TestPlaces:
 
 class TestCredentials:
     def test_choose_signer_by_what_is_named(self) -> None:
+        from holdall.artifacts.azure.signing import AnonymousSigner, SasSigner, SharedKeySigner, TokenSigner, new_signer
+
         assert isinstance(new_signer(parse(f"{URI}?account_key={KEY}")), SharedKeySigner)
         assert isinstance(new_signer(parse(f"{URI}?sas_token=%3Fsig%3Dx")), SasSigner)
         assert isinstance(new_signer(parse(f"{URI}?anonymous=true")), AnonymousSigner)
@@ -152,17 +145,17 @@ class TestCredentials:
     def test_malformed_key_or_token_is_refused_without_telling_it(self) -> None:
         for option, secret in (("account_key", "not*base64"), ("sas_token", "sv%3D1")):
             with pytest.raises(InvalidParameterValue) as caught:
-                AzureArtifactStore(StoreURI.parse(f"{URI}?{option}={secret}"))
+                open_artifact_store(f"{URI}?{option}={secret}")
             assert "not*" not in str(caught.value)
             assert "sv=1" not in str(caught.value)
 
     def test_sign_in_over_unencrypted_endpoint_is_refused(self) -> None:
         with pytest.raises(InvalidParameterValue, match="without encryption"):
-            AzureArtifactStore(StoreURI.parse(f"{URI}?endpoint_url=http://127.0.0.1:1/acct"))
+            open_artifact_store(f"{URI}?endpoint_url=http://127.0.0.1:1/acct")
 
     def test_show_store_or_options_hides_secrets(self) -> None:
         for option, secret in (("account_key", KEY), ("sas_token", "sig%3Dtopsecret")):
-            with AzureArtifactStore(StoreURI.parse(f"{URI}?{option}={secret}")) as store:
+            with open_artifact_store(f"{URI}?{option}={secret}") as store:
                 for shown in (str(store.uri), repr(store.uri), repr(store), repr(AzureOptions.parse(store.uri))):
                     assert secret not in shown
                     assert "topsecret" not in shown
@@ -172,12 +165,14 @@ class TestCredentials:
         [("account_key=c2VjcmV0", True), ("sas_token=sig%3Dx", False), ("anonymous=true", False), ("", True)],
     )
     def test_presigning_takes_key_or_sign_in(self, option: str, able: bool) -> None:
-        with AzureArtifactStore(StoreURI.parse(f"{URI}?{option}" if option else URI)) as store:
+        with open_artifact_store(f"{URI}?{option}" if option else URI) as store:
             assert (store.capabilities.presigned_urls, store.capabilities.multipart) == (able, able)
 
 
 class TestSharedKey:
     def test_sign_example_of_the_documentation_gives_its_text(self) -> None:
+        from holdall.artifacts.azure.signing import string_to_sign
+
         request = Request("GET", "/mycontainer", {"restype": "container", "comp": "metadata", "timeout": "20"})
         headers = {"x-ms-version": "2015-02-21", "x-ms-date": "Fri, 26 Jun 2015 23:39:12 GMT"}
         assert string_to_sign("myaccount", request, headers) == (
@@ -186,12 +181,16 @@ class TestSharedKey:
         )
 
     def test_sign_body_tells_its_length_and_no_body_tells_none(self) -> None:
+        from holdall.artifacts.azure.signing import string_to_sign
+
         headers = {"content-md5": "abc=", "content-type": "text/plain", "x-ms-a": "1  2"}
         for body, length in ((b"12345", "5"), (b"", ""), (None, "")):
             text = string_to_sign("a", Request("PUT", "/a/c/b", {}, {}, body), headers)
             assert text == f"PUT\n\n\n{length}\nabc=\ntext/plain\n\n\n\n\n\n\nx-ms-a:1 2\n/a/a/c/b"
 
     def test_sign_query_signs_values_as_they_are_and_sends_them_encoded(self) -> None:
+        from holdall.artifacts.azure.signing import SharedKeySigner, string_to_sign
+
         request = Request("GET", "/c", {"prefix": "a b/ü&=%", "comp": "list"})
         target, headers = SharedKeySigner("acct", KEY).sign(request, "host")
         assert target == "/c?prefix=a%20b%2F%C3%BC%26%3D%25&comp=list"
@@ -199,12 +198,16 @@ class TestSharedKey:
         assert headers["authorization"].startswith("SharedKey acct:")
 
     def test_add_token_keeps_its_encoding(self) -> None:
+        from holdall.artifacts.azure.signing import SasSigner
+
         signer = SasSigner(SAS)
         assert signer.sign(Request("GET", "/c/b"), "h")[0] == f"/c/b?{SAS}"
         assert signer.sign(Request("GET", "/c", {"comp": "list"}), "h")[0] == f"/c?comp=list&{SAS}"
 
     @pytest.mark.parametrize("expiry", ["2020-01-01T00:00:00Z", "2020-01-01", "2020-01-01T00:00Z"])
     def test_advise_about_expired_token_says_so(self, expiry: str) -> None:
+        from holdall.artifacts.azure.signing import SasSigner
+
         assert f"expired at {expiry}" in SasSigner(f"se={expiry}&sig=x").advice()
         assert "expired" not in SasSigner(SAS).advice()
         assert "expired" not in SasSigner("se=some+day&sig=x").advice()

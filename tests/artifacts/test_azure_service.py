@@ -13,14 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from azure.storage.blob import UserDelegationKey, generate_blob_sas
 from tests.artifacts.scripted_server import Answer, Asked, ScriptedServer, make_certificate, scripted_server
 
-from holdall.artifacts.azure.signing import REFRESH_SECONDS
-from holdall.artifacts.azure.store import AzureArtifactStore
 from holdall.stores import (
     FileInfo,
     InternalError,
@@ -30,18 +28,26 @@ from holdall.stores import (
     StoreURI,
     TemporarilyUnavailable,
     Unauthenticated,
+    open_artifact_store,
 )
+
+if TYPE_CHECKING:
+    from holdall.artifacts.azure.store import AzureArtifactStore
 
 pytestmark = pytest.mark.extras
 
 KEY = b64encode(b"secret").decode()
+
+REFRESH_SECONDS = 300
+"""How long before it expires a token is replaced."""
 
 NAMESPACE = "<EnumerationResults><Blobs>{}</Blobs><NextMarker>{}</NextMarker></EnumerationResults>"
 
 
 def store_on(url: str, *options: tuple[str, str]) -> AzureArtifactStore:
     query = (("endpoint_url", url), *(options or (("account_key", KEY),)))
-    return AzureArtifactStore(StoreURI("wasbs", username="box", host="acct.blob.core.windows.net", query=query))
+    uri = StoreURI("wasbs", username="box", host="acct.blob.core.windows.net", query=query)
+    return cast("AzureArtifactStore", open_artifact_store(uri))
 
 
 def refusal(status: int, code: str, message: str = "No.", **headers: str) -> Answer:
@@ -246,6 +252,8 @@ class TestSignIn:
 
 def assert_signed_by_delegation(url: str, name: str) -> None:
     """The client library signs the same with the key that the service gave."""
+    from azure.storage.blob import UserDelegationKey, generate_blob_sas
+
     fields = {field: values[0] for field, values in parse_qs(urlsplit(url).query).items()}
     key = UserDelegationKey()  # type: ignore[no-untyped-call]
     key.signed_oid, key.signed_tid, key.value = "oid", "tid", DELEGATED
