@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +17,7 @@ from holdall.conformance_tests import BackendHarness, RawAccess
 from holdall.conformance_tests.emulators import DatabaseName, DatabaseServer, shared_server
 from holdall.stores import BackendStore, Metric, open_backend_store
 
-__all__ = ["ServerHarness", "SqlRawAccess", "server_harness"]
+__all__ = ["ServerHarness", "SqlRawAccess", "held", "open_transactions", "server_harness", "until", "waiting"]
 
 LARGEST = 1.7976931348623157e308
 """How the tables keep Inf."""
@@ -182,3 +185,51 @@ def _decode(value: float, is_nan: bool) -> float:
     if is_nan:
         return math.nan
     return math.copysign(math.inf, value) if abs(value) == LARGEST else value
+
+
+@contextmanager
+def held(harness: ServerHarness, run_id: str) -> Iterator[None]:
+    """Somebody else holds the row of a run, and whatever refers to it waits."""
+    with closing(harness.server.connect(harness.database)) as other:
+        cursor = other.cursor()
+        cursor.execute("BEGIN")
+        if harness.server.scheme == "postgresql":  # a new point needs no lock of its run there
+            cursor.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
+        else:
+            cursor.execute("SELECT * FROM runs WHERE run_uuid = %s FOR UPDATE", [run_id])
+        yield
+        cursor.execute("ROLLBACK")
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it does not become so"
+        time.sleep(0.01)
+
+
+def waiting(harness: ServerHarness) -> int:
+    """How many statements of this database wait for a lock."""
+    if harness.server.scheme == "postgresql":
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+        return int(str(harness.server.execute(harness.database, sql, [harness.database])[0][0]))
+    # Not `information_schema.innodb_trx`: InnoDB renews it only when nobody has read it for 0.1 s, that is, never for
+    # one who polls.
+    sql = "SELECT id FROM information_schema.processlist WHERE db = %s"
+    own = {int(str(row[0])) for row in harness.server.execute(harness.database, sql, [harness.database])}
+    status = str(harness.server.execute(harness.database, "SHOW ENGINE INNODB STATUS")[0][2])
+    found = [re.search(r"thread id (\d+)", part) for part in status.split("---TRANSACTION") if "LOCK WAIT" in part]
+    return sum(one is not None and int(one[1]) in own for one in found)
+
+
+def open_transactions(harness: ServerHarness) -> int:
+    """How many transactions of this database are open without doing anything."""
+    if harness.server.scheme == "postgresql":
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND state LIKE 'idle in transaction%%'"
+    else:
+        sql = (
+            "SELECT count(*) FROM information_schema.innodb_trx JOIN information_schema.processlist "
+            "ON trx_mysql_thread_id = id WHERE db = %s AND command = 'Sleep'"
+        )
+    return int(str(harness.server.execute(harness.database, sql, [harness.database])[0][0]))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -19,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.backends.server_harness import ServerHarness
+from tests.backends.server_harness import ServerHarness, held, open_transactions, until, waiting
 from tests.backends.wire import Wire
 
 from holdall.conformance_tests.emulators import DatabaseServer, new_server, shared_server
@@ -70,52 +68,6 @@ def uri(harness: ServerHarness, wire: Wire) -> str:
 def store(uri: str) -> Iterator[BackendStore]:
     with open_backend_store(uri) as opened:
         yield opened
-
-
-@contextmanager
-def _held(harness: ServerHarness, run_id: str) -> Iterator[None]:
-    """Somebody else holds the row of a run, and whatever refers to it waits."""
-    with closing(harness.server.connect(harness.database)) as other:
-        cursor = other.cursor()
-        cursor.execute("BEGIN")
-        if harness.server.scheme == "postgresql":  # a new point needs no lock of its run there
-            cursor.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
-        else:
-            cursor.execute("SELECT * FROM runs WHERE run_uuid = %s FOR UPDATE", [run_id])
-        yield
-        cursor.execute("ROLLBACK")
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it does not become so"
-        time.sleep(0.01)
-
-
-def _waiting(harness: ServerHarness) -> int:
-    """How many statements of this database wait for a lock."""
-    if harness.server.scheme == "postgresql":
-        sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
-        return int(str(harness.server.execute(harness.database, sql, [harness.database])[0][0]))
-    # Not `information_schema.innodb_trx`: InnoDB renews it only when nobody has read it for 0.1 s, that is, never for
-    # one who polls.
-    sql = "SELECT id FROM information_schema.processlist WHERE db = %s"
-    own = {int(str(row[0])) for row in harness.server.execute(harness.database, sql, [harness.database])}
-    status = str(harness.server.execute(harness.database, "SHOW ENGINE INNODB STATUS")[0][2])
-    waiting = [re.search(r"thread id (\d+)", part) for part in status.split("---TRANSACTION") if "LOCK WAIT" in part]
-    return sum(found is not None and int(found[1]) in own for found in waiting)
-
-
-def _open_transactions(harness: ServerHarness) -> int:
-    if harness.server.scheme == "postgresql":
-        sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND state LIKE 'idle in transaction%%'"
-    else:
-        sql = (
-            "SELECT count(*) FROM information_schema.innodb_trx JOIN information_schema.processlist "
-            "ON trx_mysql_thread_id = id WHERE db = %s AND command = 'Sleep'"
-        )
-    return int(str(harness.server.execute(harness.database, sql, [harness.database])[0][0]))
 
 
 # Connections that break
@@ -289,12 +241,12 @@ def test_call_whose_connection_breaks_in_the_middle_of_a_statement_happens_once(
     run_id = store.create_run(experiment).info.run_id
     call.prepare(store, run_id, experiment)
     with ThreadPoolExecutor(1) as threads:
-        with _held(harness, run_id):
+        with held(harness, run_id):
             done = threads.submit(call.act, store, run_id, experiment)
-            _until(lambda: _waiting(harness) > 0)
+            until(lambda: waiting(harness) > 0)
             connections = wire.connections
             wire.cut()
-            _until(lambda: wire.connections > connections)
+            until(lambda: wire.connections > connections)
         done.result(60)
     assert call.effect(store, run_id, experiment) == call.expected
 
@@ -522,9 +474,9 @@ def test_call_while_all_connections_are_in_use_says_how_to_have_more(uri: str, h
     options = "pool_size=1&max_overflow=0&pool_timeout=0.2"
     with open_backend_store(f"{uri}?{options}") as store, ThreadPoolExecutor(1) as threads:
         run_id = store.create_run("0").info.run_id
-        with _held(harness, run_id):
+        with held(harness, run_id):
             pending = threads.submit(store.log_metric, run_id, Metric("m", 1.0, 1))
-            _until(lambda: _waiting(harness) > 0)
+            until(lambda: waiting(harness) > 0)
             with pytest.raises(TemporarilyUnavailable, match="pool_size") as raised:
                 store.get_experiment("0")
             assert harness.server.password not in _told(raised.value)
@@ -769,7 +721,7 @@ def test_open_postgresql_whose_creation_is_interrupted_leaves_nothing(tmp_path: 
         cursor.execute("BEGIN")
         cursor.execute("CREATE TABLE latest_metrics (x INTEGER)")  # the creator waits here, in the middle
         pending = threads.submit(open_backend_store, harness.uri)
-        _until(lambda: _waiting(harness) > 0)
+        until(lambda: waiting(harness) > 0)
         _execute(
             harness,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'",
@@ -841,7 +793,7 @@ def test_interrupt_in_the_middle_of_a_call_leaves_no_connection_half_read(
         assert store.get_experiment("0").name == "Default"
         store.log_metric(run_id, Metric("after", step, 1))
         assert store.get_run(run_id).data.metrics["after"] == step
-        assert _open_transactions(harness) == 0
+        assert open_transactions(harness) == 0
     else:
         raise AssertionError("a call that has no end")
 
