@@ -8,19 +8,19 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from holdall.artifacts.http_client import Body
+from holdall.artifacts.http_client import Body, HttpResponse
 from holdall.artifacts.parts import PartedUpload, PartedWriter, UploadTarget
 from holdall.artifacts.remote import RemoteArtifactStore
 from holdall.stores.artifact_io import ArtifactWriter, Digest, OpenedArtifact
 from holdall.stores.atomic_file import PRIVATE_PREFIX
 from holdall.stores.entities import FileInfo
-from holdall.stores.errors import InvalidParameterValue, NotFound
+from holdall.stores.errors import InternalError, InvalidParameterValue, NotFound
 from holdall.stores.paths import validate_artifact_path
 from holdall.stores.retries import RetryPolicy
 from holdall.stores.transfers import Transfer
 from holdall.stores.uri import StoreURI
 
-__all__ = ["ListedObject", "ObjectArtifactStore", "ObjectPage", "content_type"]
+__all__ = ["ListedObject", "ObjectArtifactStore", "ObjectPage", "content_type", "whole_size"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +59,22 @@ def content_type(key: str) -> str:
     """The media type that the name of a file suggests, for those who look at the object in a browser."""
     kind, encoding = mimetypes.guess_type(key.rpartition("/")[2])
     return kind if kind and not encoding else "application/octet-stream"
+
+
+def whole_size(response: HttpResponse, offset: int) -> int:
+    """Bytes of the whole object, from an answer with all of it or a range.
+
+    Raises:
+        InternalError: The service does not say it, or ignored the range.
+    """
+    if response.status == 206:
+        total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    else:
+        total = response.headers.get("Content-Length", "") if offset == 0 else ""
+    if not total.isdigit():
+        response.close()
+        raise InternalError("The service does not say how large an object is, or ignores the range asked for.")
+    return int(total)
 
 
 class ObjectArtifactStore(RemoteArtifactStore, UploadTarget):
@@ -180,6 +196,19 @@ class ObjectArtifactStore(RemoteArtifactStore, UploadTarget):
                     batch = []
         if batch:
             yield batch
+
+    def _signable(self, path: str) -> tuple[str, int]:
+        """Key and size of a file that a URL for reading is to be signed for.
+
+        Raises:
+            NotFound: There is nothing.
+            InvalidParameterValue: It is a folder.
+        """
+        path = validate_artifact_path(path, file=True)
+        size = self._existing_info(path).file_size
+        if size is None:
+            raise InvalidParameterValue(f"Artifact {path!r} is a folder; only files can be signed for.")
+        return self._prefix + path, size
 
     def _still_shows(self, path: str) -> bool:
         """Whether a folder is listed although nothing is in it any more, as SeaweedFS does."""

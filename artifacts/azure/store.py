@@ -15,7 +15,7 @@ from holdall.artifacts.azure.service import BlobEntry, BlobService, Overtaken, i
 from holdall.artifacts.azure.signing import SharedKeySigner, TokenSigner, new_signer
 from holdall.artifacts.azure.uploads import MOST_BLOCKS, BlockIds, BlockUpload
 from holdall.artifacts.http_client import Body, HttpResponse
-from holdall.artifacts.objects import ListedObject, ObjectArtifactStore, ObjectPage
+from holdall.artifacts.objects import ListedObject, ObjectArtifactStore, ObjectPage, whole_size
 from holdall.artifacts.parts import PartedUpload
 from holdall.stores.artifact_abilities import (
     CompletedPart,
@@ -28,7 +28,7 @@ from holdall.stores.artifact_abilities import (
 from holdall.stores.artifact_io import Digest, OpenedArtifact
 from holdall.stores.capabilities import ArtifactCapabilities
 from holdall.stores.entities import FileInfo
-from holdall.stores.errors import InternalError, InvalidParameterValue, NotFound
+from holdall.stores.errors import InvalidParameterValue, NotFound
 from holdall.stores.paths import validate_artifact_path
 from holdall.stores.retries import RetryPolicy
 from holdall.stores.transfers import Transfer
@@ -122,7 +122,7 @@ class AzureArtifactStore(ObjectArtifactStore, PresignedURLs, MultipartUploads):
         if is_directory(response):
             response.close()
             raise _Directory(f"{key!r} is a directory, not a file; list it, or name a file in it.")
-        size = _whole_size(response, offset)
+        size = whole_size(response, offset)
         return OpenedArtifact(response, size, _kept_digest(response, size), response.headers.get("ETag"))
 
     def _head_object(self, key: str) -> int | None:
@@ -201,11 +201,8 @@ class AzureArtifactStore(ObjectArtifactStore, PresignedURLs, MultipartUploads):
 
     def presign_download(self, path: str, *, expires_in: int = 900) -> PresignedURL:
         self._check_open()
-        path = validate_artifact_path(path, file=True)
-        size = self._existing_info(path).file_size
-        if size is None:
-            raise InvalidParameterValue(f"Artifact {path!r} is a folder; only files can be signed for.")
-        return PresignedURL(self._presigner.url(self._prefix + path, "r", expires_in), "GET", file_size=size)
+        key, size = self._signable(path)
+        return PresignedURL(self._presigner.url(key, "r", expires_in), "GET", file_size=size)
 
     def presign_upload(self, path: str, *, expires_in: int = 900) -> PresignedURL:
         self._check_writable()
@@ -255,18 +252,6 @@ def _known_upload(upload_id: str) -> tuple[BlockIds, int]:
     if len(token) != 32 or not token.isalnum() or not count.isdigit():
         raise NotFound("There is no upload with this id.")
     return BlockIds(token), int(count)
-
-
-def _whole_size(response: HttpResponse, offset: int) -> int:
-    """Bytes of the whole blob, from an answer with all or a range of it."""
-    if response.status == 206:
-        total = response.headers.get("Content-Range", "").rpartition("/")[2]
-    else:
-        total = response.headers.get("Content-Length", "") if offset == 0 else ""
-    if not total.isdigit():
-        response.close()
-        raise InternalError("Azure does not say how large a blob is, or ignores the range that was asked for.")
-    return int(total)
 
 
 def _kept_digest(response: HttpResponse, size: int) -> Digest | None:

@@ -9,13 +9,13 @@ from holdall.artifacts.gcs.sdk import UrlSigner
 from holdall.artifacts.gcs.service import CRC32C, GcsService, kept_digest
 from holdall.artifacts.gcs.signing import AnonymousSigner, GoogleCredentials, TokenSigner
 from holdall.artifacts.gcs.uploads import MOST_SOURCES, CompositeUpload, ResumableUpload, remove_stale_parts
-from holdall.artifacts.http_client import Body, HttpResponse
-from holdall.artifacts.objects import ObjectArtifactStore, ObjectPage
+from holdall.artifacts.http_client import Body
+from holdall.artifacts.objects import ObjectArtifactStore, ObjectPage, whole_size
 from holdall.artifacts.parts import PART_SIZE, PartedUpload
 from holdall.stores.artifact_abilities import PresignedURL, PresignedURLs
 from holdall.stores.artifact_io import Digest, OpenedArtifact
 from holdall.stores.capabilities import ArtifactCapabilities
-from holdall.stores.errors import InternalError, InvalidParameterValue
+from holdall.stores.errors import InvalidParameterValue
 from holdall.stores.paths import validate_artifact_path
 from holdall.stores.retries import RetryPolicy
 from holdall.stores.uri import StoreURI
@@ -108,7 +108,7 @@ class GcsArtifactStore(ObjectArtifactStore, PresignedURLs):
         if response.status == 416:
             response.close()
             return self._beyond_end(key)
-        size = _whole_size(response, offset)
+        size = whole_size(response, offset)
         return OpenedArtifact(
             response, size, kept_digest(response, size), response.headers.get("x-goog-generation") or None
         )
@@ -155,31 +155,13 @@ class GcsArtifactStore(ObjectArtifactStore, PresignedURLs):
 
     def presign_download(self, path: str, *, expires_in: int = 900) -> PresignedURL:
         self._check_open()
-        path = validate_artifact_path(path, file=True)
-        info = self._existing_info(path)
-        if info.is_dir:
-            raise InvalidParameterValue(f"Artifact {path!r} is a folder; only files can be signed for.")
-        url = self._urls.sign(self._prefix + path, "GET", _valid_seconds(expires_in))
-        return PresignedURL(url, "GET", file_size=info.file_size)
+        key, size = self._signable(path)
+        return PresignedURL(self._urls.sign(key, "GET", _valid_seconds(expires_in)), "GET", file_size=size)
 
     def presign_upload(self, path: str, *, expires_in: int = 900) -> PresignedURL:
         self._check_writable()
         path = validate_artifact_path(path, file=True)
         return PresignedURL(self._urls.sign(self._prefix + path, "PUT", _valid_seconds(expires_in)), "PUT")
-
-
-def _whole_size(response: HttpResponse, offset: int) -> int:
-    """Bytes of the whole object, from an answer with all or a range of it."""
-    if response.status == 206:
-        total = response.headers.get("content-range", "").rpartition("/")[2]
-    elif offset == 0:
-        total = response.headers.get("content-length", "")
-    else:
-        total = ""
-    if not total.isdigit():
-        response.close()
-        raise InternalError("GCS does not say how large an object is, or ignores the range that was asked for.")
-    return int(total)
 
 
 def _valid_seconds(seconds: int) -> int:

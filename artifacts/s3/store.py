@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
 from holdall.artifacts.http_client import Body, HttpResponse, HttpSettings
-from holdall.artifacts.objects import ObjectArtifactStore, ObjectPage
+from holdall.artifacts.objects import ObjectArtifactStore, ObjectPage, whole_size
 from holdall.artifacts.parts import PartedUpload
 from holdall.artifacts.s3.options import S3Options
 from holdall.artifacts.s3.sdk import S3Sdk
@@ -23,7 +23,7 @@ from holdall.stores.artifact_abilities import (
 )
 from holdall.stores.artifact_io import Digest, OpenedArtifact
 from holdall.stores.capabilities import ArtifactCapabilities
-from holdall.stores.errors import InternalError, InvalidParameterValue
+from holdall.stores.errors import InvalidParameterValue
 from holdall.stores.paths import validate_artifact_path
 from holdall.stores.retries import RetryPolicy
 from holdall.stores.uri import StoreURI
@@ -96,7 +96,7 @@ class S3ArtifactStore(ObjectArtifactStore, PresignedURLs, MultipartUploads):
         response = self._service.get(key, offset, length)
         if response is None:
             return None
-        size = _whole_size(response, offset)
+        size = whole_size(response, offset)
         return OpenedArtifact(response, size, _kept_digest(response, size), response.headers.get("ETag"))
 
     def _head_object(self, key: str) -> int | None:
@@ -130,12 +130,9 @@ class S3ArtifactStore(ObjectArtifactStore, PresignedURLs, MultipartUploads):
 
     def presign_download(self, path: str, *, expires_in: int = 900) -> PresignedURL:
         self._check_open()
-        path = validate_artifact_path(path, file=True)
-        size = self._existing_info(path).file_size
-        if size is None:
-            raise InvalidParameterValue(f"Artifact {path!r} is a folder; only files can be signed for.")
+        key, size = self._signable(path)
         url = self._sdk.presign(
-            "get_object", _valid_seconds(expires_in), Key=self._prefix + path, **self._signed_arguments("GetObject")
+            "get_object", _valid_seconds(expires_in), Key=key, **self._signed_arguments("GetObject")
         )
         return PresignedURL(url, "GET", self._signed_headers("GetObject"), size)
 
@@ -211,20 +208,6 @@ class _Upload(PartedUpload):
 
     def cancel(self) -> None:
         self._service.abort(self._key, self._upload_id)
-
-
-def _whole_size(response: HttpResponse, offset: int) -> int:
-    """Bytes of the whole object, from an answer with all or a range of it."""
-    if response.status == 206:
-        total = response.headers.get("Content-Range", "").rpartition("/")[2]
-    elif offset == 0:
-        total = response.headers.get("Content-Length", "")
-    else:
-        total = ""
-    if not total.isdigit():
-        response.close()
-        raise InternalError("S3 does not say how large an object is, or ignores the range that was asked for.")
-    return int(total)
 
 
 def _kept_digest(response: HttpResponse, size: int) -> Digest | None:

@@ -13,13 +13,14 @@ from paramiko.packet import NeedRekeyException, Packetizer
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["SwiftPacketizer"]
+__all__ = ["ChannelBatch", "SwiftPacketizer"]
 
 _BUFFER = 1 << 19
 _LONGEST_PACKET = 1 << 18
 """OpenSSH's limit."""
 
 _TAG = 16
+_PACKETS_AT_ONCE = 8
 _CHANNEL_DATA = 94
 
 
@@ -99,17 +100,25 @@ class SwiftPacketizer(Packetizer):
                 raise EOFError
 
     def send_message(self, data: Message) -> None:
+        payloads = data.payloads if isinstance(data, ChannelBatch) else [(data.asbytes(),)]
         key = self._outward
         if key is None:
-            super().send_message(data)
+            for payload in payloads:
+                super().send_message(Message(b"".join(payload)))
             return
-        payload = data.asbytes()
-        padding = 19 - (len(payload) + 4) % 16
-        head = struct.pack(">I", len(payload) + padding + 1)
-        plain = b"".join((bytes((padding,)), payload, bytes(padding)))
         with self._sending:
-            self.write_all(head + key.sealer.encrypt(key.nonce(), plain, head))
-            self._count(key, len(plain))
+            for start in range(0, len(payloads), _PACKETS_AT_ONCE):
+                group = payloads[start : start + _PACKETS_AT_ONCE]
+                self.write_all(b"".join(part for payload in group for part in self._seal(key, payload)))
+
+    def _seal(self, key: _Direction, payload: tuple[bytes | memoryview, ...]) -> tuple[bytes, bytes]:
+        """A packet: its length and all the rest."""
+        size = sum(map(len, payload))
+        padding = 19 - (size + 4) % 16
+        head = struct.pack(">I", size + padding + 1)
+        plain = b"".join((bytes((padding,)), *payload, bytes(padding)))
+        self._count(key, len(plain))
+        return head, key.sealer.encrypt(key.nonce(), plain, head)
 
     def read_message(self) -> tuple[int, Message]:
         key = self._inward
@@ -165,6 +174,21 @@ class SwiftPacketizer(Packetizer):
         key.passed += passed
         if key.passed >= self.REKEY_BYTES and not self.need_rekey():
             cast(_Timekeeper, self)._trigger_rekey()
+
+
+class ChannelBatch(Message):
+    """Data for a channel, in the pieces that its window and the size of packets allow, to be sent together.
+
+    Args:
+        channel: Number of the channel at the other end.
+        pieces: What to send.
+
+    Attributes:
+        payloads: Of the packets, in parts that are to be joined.
+    """
+
+    def __init__(self, channel: int, pieces: list[memoryview]) -> None:
+        self.payloads = [(struct.pack(">BII", _CHANNEL_DATA, channel, len(piece)), piece) for piece in pieces]
 
 
 class _ChannelData(Message):

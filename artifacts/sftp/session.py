@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from queue import Empty, SimpleQueue
+from typing import Protocol, cast
 
-from paramiko import SSHException, Transport
+from paramiko import Message, SSHException, Transport
 from paramiko.buffered_pipe import BufferedPipe
 
+from holdall.artifacts.sftp.packets import ChannelBatch
 from holdall.artifacts.sftp.protocol import (
     VERSION,
     Decoder,
@@ -41,6 +43,8 @@ ACKNOWLEDGE = 1 << 23
 LARGEST_SSH_PACKET = 1 << 18
 """OpenSSH's limit."""
 
+PACKETS_AT_ONCE = 64
+
 USUAL_BLOCK = 1 << 15
 """Bytes that every server reads or writes in one request."""
 
@@ -55,6 +59,20 @@ SLOWEST_DISK = 10 << 20
 
 LONGEST_FACTOR = 10
 """How many times the timeout an answer may take although the server answers others meanwhile."""
+
+
+class _Channel(Protocol):
+    """What paramiko's channel keeps from its types, and has had since it has channels."""
+
+    lock: threading.Lock
+    remote_chanid: int
+    out_window_size: int
+
+    def _wait_for_send_window(self, size: int) -> int: ...
+
+
+class _Transport(Protocol):
+    def _send_user_message(self, data: Message) -> None: ...
 
 
 class _Inbox(BufferedPipe):  # type: ignore[type-arg] # generic in its stubs alone
@@ -297,25 +315,38 @@ class Session:
             self._busy.discard(here)
 
     def _send(self, packets: bytes) -> None:
-        """Send bytes, in pieces that fit into SSH packets."""
-        piece = self._channel.out_max_packet_size - 64
-        position, begun = 0, time.monotonic()
+        """Send bytes, many SSH packets at a time; `Channel.send` would spend as long on each as all else together."""
+        left = memoryview(packets)
+        channel, transport = cast(_Channel, self._channel), cast(_Transport, self._transport)
         try:
             self._acknowledge()
-            while position < len(packets):
+            begun = time.monotonic()
+            while left:
                 try:
-                    sent = self._channel.send(packets[position : position + piece])
+                    pieces = self._fit(left)
                 except TimeoutError:
                     self._check_stall(begun)
                     continue
-                if not sent:
-                    raise EOFError
-                position, begun = position + sent, time.monotonic()
+                transport._send_user_message(ChannelBatch(channel.remote_chanid, pieces))
+                left, begun = left[sum(map(len, pieces)) :], time.monotonic()
         except (OSError, EOFError, SSHException) as error:
             if isinstance(error, HoldallError):
                 raise
             self._break_off()
             raise self._lost() from error
+
+    def _fit(self, data: memoryview) -> list[memoryview]:
+        """As much as the channel's window lets through, in the pieces of packets; waits for the first."""
+        channel = cast(_Channel, self._channel)
+        pieces: list[memoryview] = []
+        with channel.lock:
+            while data and len(pieces) < PACKETS_AT_ONCE and (not pieces or channel.out_window_size):
+                size = channel._wait_for_send_window(len(data))
+                if not size:
+                    raise EOFError
+                pieces.append(data[:size])
+                data = data[size:]
+        return pieces
 
     def _acknowledge(self) -> None:
         while self._received - self._acknowledged > ACKNOWLEDGE:

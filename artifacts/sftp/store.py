@@ -104,7 +104,7 @@ class SftpArtifactStore(RemoteArtifactStore):
         self._tree = Tree(options.root)
         self._connections = Connections(self._begin_session, options.connections)
         digests = RemoteDigests(wanted=options.remote_digests)
-        self._server = Server(self._connections, self._tree, digests, self._retries)
+        self._server = Server(self._connections, self._tree, digests, self._retries, self._parts)
         self._swept = False
 
     @property

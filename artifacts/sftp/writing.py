@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TypeVar
 
+from holdall.artifacts.parts import PartPool
 from holdall.artifacts.sftp.connections import Connections
 from holdall.artifacts.sftp.digests import RemoteDigests
 from holdall.artifacts.sftp.errors import translated
@@ -71,6 +73,7 @@ class Server:
         tree: The root and what is below it.
         digests: Whom to ask what arrived.
         retries: How long to repeat what may succeed a moment later.
+        threads: Send what uploads have ready.
         litter: Unfinished files that could not be removed, for want of a connection.
     """
 
@@ -78,13 +81,16 @@ class Server:
     tree: Tree
     digests: RemoteDigests
     retries: RetryPolicy
+    threads: PartPool
     litter: list[bytes] = field(default_factory=list)
 
 
 class RemoteUpload(ArtifactWriter):
     """A file in the root under a private name, renamed when it is whole.
 
-    What the server has not acknowledged is kept, so that the upload goes on over a new connection when one breaks.
+    What was written is sent by another thread while the next is being read and digested. What the server has not
+    acknowledged is kept, so that the upload goes on over a new connection when one breaks. Bytes go in order over one
+    handle: servers in front of object stores take them in no other way.
 
     Args:
         server: Where to.
@@ -99,6 +105,9 @@ class RemoteUpload(ArtifactWriter):
         self._flags = WRITE | CREATE_NEW
         self._digester = Digester(algorithm)
         self._size = 0
+        self._held: list[tuple[int, bytes]] = []
+        self._sending: Future[None] | None = None
+        # What follows belongs to the thread that sends, while there is one.
         self._unacknowledged: dict[int, bytes] = {}
         self._unsent: list[int] = []
         self._under_way = 0
@@ -144,18 +153,21 @@ class RemoteUpload(ArtifactWriter):
         with memoryview(data) as view:
             for start in range(0, len(view), block):
                 piece = bytes(view[start : start + block])
-                self._unacknowledged[self._size] = piece
-                self._unsent.append(self._size)
+                self._held.append((self._size, piece))
                 self._size += len(piece)
-        if len(self._unsent) > _HELD:
+        if len(self._held) > _HELD:
             with translated("write", self._path):
-                self._persist(self._push)
+                self._join()
+            held, self._held = self._held, []
+            self._sending = self._server.threads.submit(lambda: self._push(held))
 
     def commit(self, expected: Digest) -> None:
         received = self._digester.digest()
         if received != expected:
             raise self._differs(f"{expected.size} bytes were sent and {received.size} arrived, or they differ")
         with translated("write", self._path):
+            self._join()
+            self._take_over(self._held)
             there = self._persist(self._finish)
             if there.size != expected.size:  # a server that works on several requests at once told it too early
                 there = self._server.retries.run(lambda: attributes_of(self._live().ask(lstat(self._private))[0]))
@@ -168,7 +180,9 @@ class RemoteUpload(ArtifactWriter):
         if not self._unfinished:
             return
         self._unfinished = False
-        self._unacknowledged.clear()
+        if self._sending is not None and not self._session.busy_here:
+            self._sending.exception()
+        self._held.clear()
         requests = [*([close(self._handle)] if self._handle is not None else []), remove(self._private)]
         try:
             if self._session.busy_here:
@@ -209,7 +223,21 @@ class RemoteUpload(ArtifactWriter):
         self._unsent = sorted(self._unacknowledged)
         return action()
 
-    def _push(self) -> None:
+    def _join(self) -> None:
+        """Wait until what was handed to another thread is sent."""
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.result()
+
+    def _push(self, pieces: list[tuple[int, bytes]]) -> None:
+        self._take_over(pieces)
+        self._persist(self._proceed)
+
+    def _take_over(self, pieces: list[tuple[int, bytes]]) -> None:
+        self._unacknowledged.update(pieces)
+        self._unsent = [offset for offset, _ in pieces]
+
+    def _proceed(self) -> None:
         """Send what there is; wait while too much is under way."""
         self._send([])
         while self._under_way > _MOST_UNDER_WAY:
