@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import mimetypes
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
 
 from holdall.artifacts.http_client import Body, HttpResponse
 from holdall.artifacts.parts import PartedUpload, PartedWriter, UploadTarget
@@ -20,9 +22,19 @@ from holdall.stores.retries import RetryPolicy
 from holdall.stores.transfers import Transfer
 from holdall.stores.uri import StoreURI
 
-__all__ = ["ListedObject", "ObjectArtifactStore", "ObjectPage", "content_type", "whole_size"]
+__all__ = [
+    "ListedObject",
+    "ObjectArtifactStore",
+    "ObjectPage",
+    "all_pages",
+    "content_type",
+    "require_below",
+    "whole_size",
+]
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _MEBIBYTE = 1 << 20
 
@@ -75,6 +87,38 @@ def whole_size(response: HttpResponse, offset: int) -> int:
         response.close()
         raise InternalError("The service does not say how large an object is, or ignores the range asked for.")
     return int(total)
+
+
+def all_pages(fetch: Callable[[str | None], tuple[T, str | None]], where: str) -> Iterator[T]:
+    """The pages of a listing.
+
+    Args:
+        fetch: Gives a page and the token of the next one, by its own token; None stands for the first and for the end.
+        where: For messages.
+
+    Raises:
+        InternalError: The service leads back to a page that it has given already.
+    """
+    token, seen = None, set[str]()
+    while True:
+        page, token = fetch(token)
+        yield page
+        if token is None:
+            return
+        if token in seen:
+            raise InternalError(f"The listing of {where} leads back to a page that it has shown before.")
+        seen.add(token)
+
+
+def require_below(prefix: str, names: Iterable[str], where: str) -> None:
+    """Believe no listing that names what was not asked for: what is listed may be deleted.
+
+    Raises:
+        InternalError: A name does not begin with `prefix`.
+    """
+    for name in names:
+        if not name.startswith(prefix):
+            raise InternalError(f"The listing of {where} shows {name!r} among the names that begin with {prefix!r}.")
 
 
 class ObjectArtifactStore(RemoteArtifactStore, UploadTarget):
@@ -159,15 +203,20 @@ class ObjectArtifactStore(RemoteArtifactStore, UploadTarget):
         return f"{self._prefix}{path}/" if path else self._prefix
 
     def _is_folder(self, path: str) -> bool:
-        page = self._list_page(self._folder_key(path), deep=True, token=None, limit=1)
+        page = self._page(self._folder_key(path), deep=True, limit=1)
         return bool(page.objects)
 
     def _pages(self, prefix: str, *, deep: bool) -> Iterator[ObjectPage]:
-        page = self._list_page(prefix, deep=deep, token=None, limit=None)
-        yield page
-        while page.token is not None:
-            page = self._list_page(prefix, deep=deep, token=page.token, limit=None)
-            yield page
+        def fetch(token: str | None) -> tuple[ObjectPage, str | None]:
+            page = self._page(prefix, deep=deep, token=token)
+            return page, page.token
+
+        return all_pages(fetch, str(self.uri))
+
+    def _page(self, prefix: str, *, deep: bool, token: str | None = None, limit: int | None = None) -> ObjectPage:
+        page = self._list_page(prefix, deep=deep, token=token, limit=limit)
+        require_below(prefix, chain(page.prefixes, (listed.key for listed in page.objects)), str(self.uri))
+        return page
 
     def _shown(self, key: str, size: int | None) -> Iterable[FileInfo]:
         """What a listing shows of an object, or of a folder if `size` is None."""
@@ -212,7 +261,7 @@ class ObjectArtifactStore(RemoteArtifactStore, UploadTarget):
 
     def _still_shows(self, path: str) -> bool:
         """Whether a folder is listed although nothing is in it any more, as SeaweedFS does."""
-        page = self._list_page(self._prefix + path, deep=False, token=None, limit=None)
+        page = self._page(self._prefix + path, deep=False)
         return self._folder_key(path) in page.prefixes if path else bool(page.prefixes)
 
     # Requests of the service. Each repeats what may be repeated, and raises the errors of `holdall.stores.errors`.

@@ -431,14 +431,14 @@ class ArtifactStore(Store):
         return info
 
     def _children(self, path: str) -> list[FileInfo]:
-        children = list(self._list(path))
-        for child in children:
+        children = {(info.path, info.is_dir): info for info in self._list(path)}
+        for child in children.values():
             # A listing comes from outside: what it names is used below, so it is held to the same rules.
             if validate_artifact_path(child.path, name="path in the store's listing", file=True) != child.path or (
                 child.path.rpartition("/")[0] != path
             ):
                 raise InvalidParameterValue(f"The store lists {child.path!r} in {path!r}, where it does not belong.")
-        return sorted(children, key=lambda info: (info.path, info.is_dir))
+        return [info for _, info in sorted(children.items())]
 
     def _walk(self, path: str) -> Iterator[FileInfo]:
         found: dict[tuple[tuple[str, ...], bool], FileInfo] = {}

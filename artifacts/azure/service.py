@@ -147,11 +147,9 @@ class BlobService(Service):
             if self._is_below_file(prefix):
                 return BlobPage([], [], None)
             raise
-        next_marker = root.findtext("NextMarker") or None
-        if next_marker is not None and next_marker == marker:
-            raise InternalError(f"The listing of {self._name} does not advance.")
         entries = [_entry(blob) for blob in root.iter("Blob")]
-        return BlobPage(entries, [_name(found) for found in root.iter("BlobPrefix")], next_marker)
+        prefixes = [_name(found) for found in root.iter("BlobPrefix")]
+        return BlobPage(entries, prefixes, root.findtext("NextMarker") or None)
 
     # Blocks
 

@@ -6,6 +6,7 @@ import binascii
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +16,14 @@ from holdall.artifacts.azure.service import BlobEntry, BlobService, Overtaken, i
 from holdall.artifacts.azure.signing import SharedKeySigner, TokenSigner, new_signer
 from holdall.artifacts.azure.uploads import MOST_BLOCKS, BlockIds, BlockUpload
 from holdall.artifacts.http_client import Body, HttpResponse
-from holdall.artifacts.objects import ListedObject, ObjectArtifactStore, ObjectPage, whole_size
+from holdall.artifacts.objects import (
+    ListedObject,
+    ObjectArtifactStore,
+    ObjectPage,
+    all_pages,
+    require_below,
+    whole_size,
+)
 from holdall.artifacts.parts import PartedUpload
 from holdall.stores.artifact_abilities import (
     CompletedPart,
@@ -185,13 +193,12 @@ class AzureArtifactStore(ObjectArtifactStore, PresignedURLs, MultipartUploads):
                 yield [entry.name]
 
     def _entries(self, prefix: str) -> Iterator[BlobEntry]:
-        marker: str | None = None
-        while True:
+        def fetch(marker: str | None) -> tuple[list[BlobEntry], str | None]:
             page = self._service.list_page(prefix, marker=marker, limit=None)
-            yield from page.entries
-            marker = page.marker
-            if marker is None:
-                return
+            require_below(prefix, (entry.name for entry in page.entries), str(self.uri))
+            return page.entries, page.marker
+
+        return chain.from_iterable(all_pages(fetch, str(self.uri)))
 
     def _close(self) -> None:
         super()._close()

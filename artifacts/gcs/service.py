@@ -9,6 +9,7 @@ from binascii import Error as Base64Error
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Protocol, cast
 from urllib.parse import quote, urlsplit
 
@@ -16,7 +17,7 @@ import google_crc32c
 
 from holdall.artifacts.gcs.options import GcsOptions
 from holdall.artifacts.http_client import Body, HttpClient, HttpResponse, HttpSettings
-from holdall.artifacts.objects import ListedObject, ObjectPage, content_type
+from holdall.artifacts.objects import ListedObject, ObjectPage, all_pages, content_type, require_below
 from holdall.artifacts.service import Refusal, Request, Service, Signer, retry_after
 from holdall.stores.artifact_io import Digest, register_hash
 from holdall.stores.errors import (
@@ -202,29 +203,36 @@ class GcsService(Service):
 
     def list_page(self, prefix: str, *, deep: bool, token: str | None, limit: int | None) -> ObjectPage:
         """A page of a listing; with a limit, one that shows an object if there is any."""
+        if limit is None:
+            return self._list_once(prefix, token, deep=deep, limit=None)[0]
+        page = ObjectPage([], [], None)
+        for page in all_pages(lambda token: self._list_once(prefix, token, deep=deep, limit=limit), self._name):
+            if page.objects:  # a page may be empty
+                break
+        return page
+
+    def _list_once(
+        self, prefix: str, token: str | None, *, deep: bool, limit: int | None
+    ) -> tuple[ObjectPage, str | None]:
         grouped = {} if deep else {"delimiter": "/"}
         fields = "items(name,size),prefixes,nextPageToken"
         listing = self._listing(prefix, token, fields, limit=limit, **grouped)
         objects = [ListedObject(_text(item, "name"), _number(item, "size")) for item in _items(listing)]
         prefixes = _prefixes(listing)
-        _require_below(prefix, [*prefixes, *(listed.key for listed in objects)])
-        next_token = _next_token(listing, token)
-        if limit is not None and next_token is not None and not objects:
-            return self.list_page(prefix, deep=deep, token=next_token, limit=limit)  # a page may be empty
-        return ObjectPage(objects, prefixes, next_token)
+        next_token = _next_token(listing)
+        return ObjectPage(objects, prefixes, next_token), next_token
 
     def list_temporary(self, prefix: str) -> Iterator[TemporaryObject]:
         """All generations of the objects whose keys begin with `prefix`."""
-        token: str | None = None
-        while True:
-            fields = "items(name,generation,timeCreated),nextPageToken"
+        fields = "items(name,generation,timeCreated),nextPageToken"
+
+        def fetch(token: str | None) -> tuple[list[TemporaryObject], str | None]:
             listing = self._listing(prefix, token, fields, versions="true")
-            for item in _items(listing):
-                created = datetime.fromisoformat(_text(item, "timeCreated"))
-                yield TemporaryObject(_text(item, "name"), _text(item, "generation"), created)
-            token = _next_token(listing, token)
-            if token is None:
-                return
+            found = [_temporary_object(item) for item in _items(listing)]
+            require_below(prefix, (listed.key for listed in found), self._name)
+            return found, _next_token(listing)
+
+        return chain.from_iterable(all_pages(fetch, self._name))
 
     # Resumable uploads
 
@@ -385,10 +393,9 @@ def _prefixes(listing: Mapping[str, object]) -> list[str]:
     return cast(list[str], prefixes)
 
 
-def _require_below(prefix: str, keys: list[str]) -> None:
-    for key in keys:
-        if not key.startswith(prefix):
-            raise InternalError(f"GCS lists {key!r} where only names that begin with {prefix!r} were asked for.")
+def _temporary_object(item: Mapping[str, object]) -> TemporaryObject:
+    created = datetime.fromisoformat(_text(item, "timeCreated"))
+    return TemporaryObject(_text(item, "name"), _text(item, "generation"), created)
 
 
 def _text(answer: Mapping[str, object], name: str) -> str:
@@ -405,8 +412,8 @@ def _number(answer: Mapping[str, object], name: str) -> int:
     return int(value)
 
 
-def _next_token(listing: Mapping[str, object], token: str | None) -> str | None:
-    next_token = listing.get("nextPageToken") or None
-    if next_token is not None and (not isinstance(next_token, str) or next_token == token):
+def _next_token(listing: Mapping[str, object]) -> str | None:
+    token = listing.get("nextPageToken") or None
+    if token is not None and not isinstance(token, str):
         raise InternalError("GCS says that its listing goes on, and not where.")
-    return next_token
+    return token

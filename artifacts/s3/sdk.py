@@ -104,6 +104,13 @@ class S3Sdk:
         """What the session's chain of providers found."""
         return cast(Credentials | None, self._session.get_credentials())
 
+    def find_credentials(self) -> Credentials | None:
+        """Search again for what `credentials` found first; a program or a person may have renewed it."""
+        if self._options.access_key is not None:
+            return self.credentials
+        core = botocore.session.Session(profile=self._options.profile)
+        return cast(Credentials | None, core.get_credentials())
+
     @property
     def region(self) -> str:
         """The region of the endpoint."""

@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote_plus
@@ -133,7 +134,7 @@ class S3Service(Service):
         prefixes = [_decoded(entry.findtext("Prefix", ""), encoded) for entry in root.iter("CommonPrefixes")]
         more = root.findtext("IsTruncated") == "true"
         next_token = root.findtext("NextContinuationToken") if more else None
-        if more and (not next_token or next_token == token):
+        if more and not next_token:
             raise InternalError(f"{self._name} says that its listing goes on, and not where.")
         return ObjectPage(objects, prefixes, next_token)
 
@@ -160,8 +161,11 @@ class S3Service(Service):
 
         try:
             upload_id = self._retries.run(attempt)
-        except TemporarilyUnavailable:
-            self._abort_strays(key, "")
+        except BaseException as error:
+            refused = isinstance(error, HoldallError) and not isinstance(error, TemporarilyUnavailable)
+            if attempts > 1 or not refused:
+                with suppress(HoldallError):  # the failure that led here is the one to tell
+                    self._abort_strays(key, "")
             raise
         if attempts > 1:
             self._abort_strays(key, upload_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
@@ -56,19 +56,30 @@ class S3Signer(Signer):
 
     Args:
         credentials: The SDK's, or None if it found none.
+        find: Searches for credentials again, when those were refused because they have expired.
         region: Of the bucket.
 
     Attributes:
         region: As above; may be set when the service tells better.
     """
 
-    def __init__(self, credentials: Credentials | None, region: str) -> None:
+    def __init__(self, credentials: Credentials | None, find: Callable[[], Credentials | None], region: str) -> None:
         self._credentials = credentials
+        self._find = find
         self.region = region
         self._lock = threading.Lock()
+        self._used = threading.local()
+
+    def renew(self) -> bool:
+        refused: FrozenCredentials = self._used.credentials
+        with self._lock:
+            # If they are others by now, a thread that was refused before this one has renewed them.
+            if self._current() == refused:
+                self._credentials = self._found_again()
+            return self._current() != refused
 
     def sign(self, request: Request, host: str) -> tuple[str, dict[str, str]]:
-        current = self._current()
+        current = self._used.credentials = self._current()
         time = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         headers = {
             "x-amz-content-sha256": UNSIGNED,
@@ -98,10 +109,28 @@ class S3Signer(Signer):
                 "There are no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a profile with "
                 "?profile=NAME, or ask for none with ?anonymous=true."
             )
+        return _frozen(self._credentials)
+
+    def _found_again(self) -> Credentials | None:
         try:
-            return self._credentials.get_frozen_credentials()
+            found = self._find()
         except Exception as error:  # the SDK's providers fail in many ways
-            raise Unauthenticated(f"The credentials for S3 cannot be had: {type(error).__name__}.") from error
+            raise _not_to_be_had(error) from error
+        if found is None:
+            return self._credentials
+        _frozen(found)  # or those that we have are better than none
+        return found
+
+
+def _frozen(credentials: Credentials) -> FrozenCredentials:
+    try:
+        return credentials.get_frozen_credentials()
+    except Exception as error:  # as above
+        raise _not_to_be_had(error) from error
+
+
+def _not_to_be_had(error: Exception) -> Unauthenticated:
+    return Unauthenticated(f"The credentials for S3 cannot be had: {type(error).__name__}.")
 
 
 @lru_cache(maxsize=64)

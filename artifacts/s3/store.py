@@ -81,7 +81,11 @@ class S3ArtifactStore(ObjectArtifactStore, PresignedURLs, MultipartUploads):
         self._sdk.require_known(options.extra_args)
         self._arguments = options.extra_args
         self._checksums = self._sdk.checksum == "when_supported"
-        signer = AnonymousSigner() if options.anonymous else S3Signer(self._sdk.credentials, self._sdk.region)
+        signer = (
+            AnonymousSigner()
+            if options.anonymous
+            else S3Signer(self._sdk.credentials, self._sdk.find_credentials, self._sdk.region)
+        )
         self._signed = not options.anonymous
         settings = HttpSettings(timeout=options.timeout, verify=self._sdk.certificates)
         self._service = S3Service(self._sdk, uri.host, options.extra_args, signer, settings, retries)

@@ -10,20 +10,20 @@ import threading
 
 from holdall.artifacts.sftp.protocol import Refused, checksum_of, extended
 from holdall.artifacts.sftp.session import Session
-from holdall.stores.artifact_io import DEFAULT_DIGEST, Digest
 
-__all__ = ["RemoteDigests"]
+__all__ = ["LEAST_SIZE", "RemoteDigests"]
 
 _log = logging.getLogger(__name__)
 
 LEAST_SIZE = 1 << 20
-"""Bytes of a file above which its digest is asked for. It takes the server as long as a dozen small files do."""
+"""Bytes from which on a file is worth the question, which takes a server as long as a dozen small files do."""
 
 COMMANDS_AT_ONCE = 4
 """OpenSSH lets ten channels share a connection."""
 
 _CHECK_FILE = {"check-file", "check-file-name"}
 _CHECK_FILE_BY_NAME = "check-file-name"
+_ALGORITHM = "sha256"
 _COMMAND = "sha256sum"
 
 
@@ -42,17 +42,23 @@ class RemoteDigests:
         self._lock = threading.Lock()
         self._commands = threading.BoundedSemaphore(COMMANDS_AT_ONCE)
 
-    def compute(self, session: Session, path: bytes, expected: Digest) -> str | None:
-        """The digest of a file, of the algorithm of the expected one; None if the server does not tell.
+    def available(self, session: Session) -> bool:
+        """Whether the server may tell digests.
 
         Raises:
             TemporarilyUnavailable: The connection broke.
         """
-        if not self._wanted or expected.size < LEAST_SIZE:
-            return None
-        found = _check_file(session, path, expected) if _CHECK_FILE & session.extensions.keys() else None
-        if found is None and expected.algorithm == DEFAULT_DIGEST and self._can_run(session):
-            found = self._run(session, f"{_COMMAND} -- {shlex.quote(path.decode())}", expected.size)
+        return self._wanted and (bool(_CHECK_FILE & session.extensions.keys()) or self._can_run(session))
+
+    def sha256(self, session: Session, path: bytes, size: int) -> str | None:
+        """The SHA-256 of a file; None if the server does not tell.
+
+        Raises:
+            TemporarilyUnavailable: The connection broke.
+        """
+        found = _check_file(session, path, size) if _CHECK_FILE & session.extensions.keys() else None
+        if found is None and self._can_run(session):
+            found = self._run(session, f"{_COMMAND} -- {shlex.quote(path.decode())}", size)
         return found
 
     def _can_run(self, session: Session) -> bool:
@@ -73,13 +79,13 @@ class RemoteDigests:
         return None
 
 
-def _check_file(session: Session, path: bytes, expected: Digest) -> str | None:
-    """By the protocol extension, which takes several kinds of digests, and may know none of ours."""
+def _check_file(session: Session, path: bytes, size: int) -> str | None:
+    """By the protocol extension, which takes several kinds of digests, and may not know this one."""
     whole = struct.pack(">QQI", 0, 0, 0)
-    with session.slowly(expected.size):
-        [reply] = session.ask(extended(_CHECK_FILE_BY_NAME, path, expected.algorithm.encode(), tail=whole))
+    with session.slowly(size):
+        [reply] = session.ask(extended(_CHECK_FILE_BY_NAME, path, _ALGORITHM.encode(), tail=whole))
     try:
         algorithm, digest = checksum_of(reply)
     except Refused:
         return None
-    return digest.hex() if algorithm == expected.algorithm else None
+    return digest.hex() if algorithm == _ALGORITHM else None

@@ -49,4 +49,6 @@ def translated(action: str, path: str) -> Iterator[None]:
     except Refused as refusal:
         says = f"the server says {refusal.text!r}" if refusal.text else f"the server refuses (status {refusal.code})"
         message = f"Cannot {action} artifact {path!r}: {says}."
-        raise _KINDS.get(refusal.code, InternalError)(message) from refusal
+        kind = _KINDS.get(refusal.code, InternalError)
+        # Nothing need be there before it is written, so something else has gone.
+        raise (InternalError if kind is NotFound and action == "write" else kind)(message) from refusal

@@ -96,6 +96,8 @@ class SftpArtifactStore(RemoteArtifactStore):
             cannot be read.
     """
 
+    _digest_algorithm = "crc32"
+
     def __init__(self, uri: StoreURI, *, read_only: bool = False) -> None:
         options = SftpOptions.parse(uri)
         super().__init__(uri, read_only=read_only, retries=RetryPolicy(patience=options.patience))

@@ -129,7 +129,9 @@ class Tree:
         self._trusted[real] = time.monotonic()
 
     def trusts(self, real: str) -> bool:
-        """Whether this was a folder and no link a moment ago."""
+        """Whether this was a folder and no link a moment ago; the root always is."""
+        if not real:
+            return True
         seen = self._trusted.get(real)
         return seen is not None and time.monotonic() - seen < TRUSTED_SECONDS
 

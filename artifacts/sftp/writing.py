@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from holdall.artifacts.parts import PartPool
 from holdall.artifacts.sftp.connections import Connections
-from holdall.artifacts.sftp.digests import RemoteDigests
+from holdall.artifacts.sftp.digests import LEAST_SIZE, RemoteDigests
 from holdall.artifacts.sftp.errors import translated
 from holdall.artifacts.sftp.protocol import (
     CREATE,
@@ -41,9 +41,9 @@ from holdall.artifacts.sftp.protocol import (
 from holdall.artifacts.sftp.reading import RemoteStream
 from holdall.artifacts.sftp.session import Answers, Session
 from holdall.artifacts.sftp.tree import ATTEMPTS, Place, Tree, if_there, parent_of
-from holdall.stores.artifact_io import CHUNK_SIZE, ArtifactWriter, Digest, Digester
+from holdall.stores.artifact_io import CHUNK_SIZE, DEFAULT_DIGEST, ArtifactWriter, Digest, Digester
 from holdall.stores.atomic_file import PRIVATE_PREFIX
-from holdall.stores.errors import DataLoss, HoldallError, InvalidParameterValue, TemporarilyUnavailable
+from holdall.stores.errors import DataLoss, HoldallError, InternalError, InvalidParameterValue, TemporarilyUnavailable
 from holdall.stores.retries import RetryPolicy
 
 __all__ = ["POSIX_RENAME", "RemoteUpload", "Server"]
@@ -111,10 +111,11 @@ class RemoteUpload(ArtifactWriter):
         self._unacknowledged: dict[int, bytes] = {}
         self._unsent: list[int] = []
         self._under_way = 0
+        self._sha256: Digester | None = None
         self._answers: Answers = SimpleQueue()
         self._handle: bytes | None = None
         self._unfinished = False
-        self._interrupted = self._renamed = False
+        self._interrupted = self._renaming = False
 
     def begin(self) -> None:
         """Create the file; may be repeated if the connection broke.
@@ -141,6 +142,8 @@ class RemoteUpload(ArtifactWriter):
                 self._server.tree.make_root(self._session)
                 if not self._adopt(self._session.ask(create)[0]):
                     raise TemporarilyUnavailable("The root of the store is being deleted; try again.")
+        if self._server.digests.available(self._session):
+            self._sha256 = Digester(DEFAULT_DIGEST)
 
     def created(self) -> Attributes:
         """The attributes of the new file."""
@@ -216,6 +219,8 @@ class RemoteUpload(ArtifactWriter):
             return self._server.retries.run(lambda: self._resume(action))
 
     def _resume(self, action: Callable[[], T]) -> T:
+        if not self._unfinished:
+            raise InternalError(f"The upload of artifact {self._path!r} was given up.")
         self._interrupted = True
         self._session = self._server.connections.session()
         self._handle = handle_of(self._session.ask(open_file(self._private, WRITE))[0])
@@ -234,6 +239,9 @@ class RemoteUpload(ArtifactWriter):
         self._persist(self._proceed)
 
     def _take_over(self, pieces: list[tuple[int, bytes]]) -> None:
+        if self._sha256 is not None:
+            for _, piece in pieces:
+                self._sha256.update(piece)
         self._unacknowledged.update(pieces)
         self._unsent = [offset for offset, _ in pieces]
 
@@ -285,10 +293,13 @@ class RemoteUpload(ArtifactWriter):
 
     def _compare(self, expected: Digest) -> None:
         """Compare digests, if the server tells one; after an interruption, by reading back if it does not."""
-        found = self._server.digests.compute(self._live(), self._private, expected)
+        same, found = expected.value, None
+        if self._sha256 is not None and self._size >= LEAST_SIZE:
+            same = self._sha256.digest().value
+            found = self._server.digests.sha256(self._live(), self._private, self._size)
         if found is None and self._interrupted:
-            found = self._read_back(expected.algorithm)
-        if found is not None and found != expected.value:
+            same, found = expected.value, self._read_back(expected.algorithm)
+        if found not in (None, same):
             raise self._differs("what the server has is not what was sent")
 
     def _read_back(self, algorithm: str) -> str:
@@ -304,29 +315,48 @@ class RemoteUpload(ArtifactWriter):
     def _appear(self) -> None:
         """Give the file its name, with the folders it needs."""
         session, place = self._live(), self._place
+        if not self._server.tree.trusts(parent_of(place.real)):
+            place = self._server.tree.locate(session, self._path)
+            self._refuse_taken(place)
         for _ in range(ATTEMPTS):
             try:
                 self._rename(session, place)
-                self._unfinished = False
-                return
             except Refused as refusal:
+                if refusal.code == NO_SUCH_FILE and self._was_renamed(session):
+                    break
                 self._server.tree.forget()
                 place = self._server.tree.locate(session, self._path)
                 self._refuse_taken(place)
                 if refusal.code != NO_SUCH_FILE:
                     raise
-            if self._renamed and if_there(attributes_of, session.ask(lstat(self._private))[0]) is None:
-                self._unfinished = False
-                return  # it was done, and the connection broke before the answer
-            self._make_folders(session, parent_of(place.real))
-        raise TemporarilyUnavailable(f"The folder of artifact {self._path!r} is being deleted all the time; try again.")
+                self._make_folders(session, parent_of(place.real))
+            else:
+                break
+        else:
+            raise TemporarilyUnavailable(
+                f"The folder of artifact {self._path!r} is being deleted all the time; try again."
+            )
+        self._unfinished = False
+
+    def _was_renamed(self, session: Session) -> bool:
+        """Whether it was done at an earlier attempt, whose answer was lost with the connection."""
+        there = if_there(attributes_of, session.ask(lstat(self._private))[0])
+        if there is None and not self._renaming:
+            raise self._differs("somebody has removed the unfinished file from the server")
+        return there is None
 
     def _rename(self, session: Session, place: Place) -> None:
         new = self._server.tree.at(place.real)
-        self._renamed = True
-        if POSIX_RENAME in session.extensions:
-            require_ok(session.ask(extended(POSIX_RENAME, self._private, new))[0])
-            return
+        try:
+            if POSIX_RENAME in session.extensions:
+                require_ok(session.ask(extended(POSIX_RENAME, self._private, new))[0])
+            else:
+                self._rename_plainly(session, new)
+        except TemporarilyUnavailable:
+            self._renaming = True
+            raise
+
+    def _rename_plainly(self, session: Session, new: bytes) -> None:
         try:
             require_ok(session.ask(rename(self._private, new))[0])
         except Refused as refusal:

@@ -374,7 +374,7 @@ class TestListings:
         with (
             scripted_server(Script(listing("a", marker="same"))) as server,
             store_on(server.url) as store,
-            pytest.raises(InternalError, match="does not advance"),
+            pytest.raises(InternalError, match="shown before"),
         ):
             store.list_artifacts()
 
@@ -407,7 +407,11 @@ class TestListings:
             return refusal(404, "BlobNotFound") if asked.method == "HEAD" else Answer(body=b"x")
 
         target = tmp_path / "a" / "b" / "dst"
-        with scripted_server(answer) as server, store_on(server.url) as store, suppress(InvalidParameterValue):
+        with (
+            scripted_server(answer) as server,
+            store_on(server.url) as store,
+            suppress(InternalError, InvalidParameterValue),
+        ):
             store.download_artifacts("d", target)
         written = {path for path in tmp_path.rglob("*") if path.is_file()}
         assert written <= {target / "d" / "good"}

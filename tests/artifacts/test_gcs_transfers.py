@@ -512,7 +512,7 @@ class TestListing:
 
     def test_endless_listing_ends(self, server: GcsServer) -> None:
         server.listing = {"items": [{"name": "root/file", "size": "1"}], "nextPageToken": "again"}
-        with opened(server) as store, pytest.raises(InternalError, match="goes on"):
+        with opened(server) as store, pytest.raises(InternalError, match="shown before"):
             store.list_artifacts()
 
 
