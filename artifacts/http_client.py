@@ -68,16 +68,24 @@ class HttpSettings:
         return context
 
 
-class Headers(dict[str, str]):
+class Headers:
     """Headers of an answer by name, in any case; those given several times are joined by commas."""
 
-    @overload  # type: ignore[override]
+    def __init__(self) -> None:
+        self._values: dict[str, str] = {}
+
+    def add(self, name: str, value: str) -> None:
+        """Take one more."""
+        name = name.lower()
+        self._values[name] = f"{self._values[name]}, {value}" if name in self._values else value
+
+    @overload
     def get(self, name: str) -> str | None: ...
     @overload
     def get(self, name: str, default: str) -> str: ...
     def get(self, name: str, default: str | None = None) -> str | None:
         """The value of a header, or the default."""
-        return super().get(name.lower(), default)
+        return self._values.get(name.lower(), default)
 
 
 class _Answer(http.client.HTTPResponse):
@@ -112,8 +120,7 @@ class _Answer(http.client.HTTPResponse):
             name, colon, value = line.decode("iso-8859-1").partition(":")
             if not colon or len(line) > _LONGEST_LINE:
                 raise http.client.HTTPException("malformed headers")
-            name, value = name.strip().lower(), value.strip()
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+            headers.add(name.strip(), value.strip())
         raise http.client.HTTPException("too many headers")
 
 

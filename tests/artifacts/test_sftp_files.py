@@ -334,7 +334,7 @@ class TestWriting:
         old, young = (spot.write(f"root/{PRIVATE_PREFIX}{name}") for name in ("old", "young"))
         similar = spot.write("root/.holdall-old")
         for file, age in ((old, STALE_SECONDS + 60), (young, STALE_SECONDS - 60), (similar, 2 * STALE_SECONDS)):
-            os.utime(file, (time.time() - age,) * 2)
+            os.utime(file, (time.time() - age, time.time() - age))
         (spot.root / f"{PRIVATE_PREFIX}folder").mkdir()
         with open_artifact_store(spot.uri, read_only=True) as store:
             assert [info.path for info in store.list_artifacts()] == [".holdall-old"]
