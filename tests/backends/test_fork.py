@@ -115,7 +115,7 @@ print(status, sorted(store.get_run(run).data.metrics))
 
 def _output(program: str, *arguments: str) -> str:
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program, *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
