@@ -189,17 +189,11 @@ class FaultyWire:
 
     def wait_for(self, matches: Callable[[HttpRequest], bool], seconds: float) -> bool:
         """Wait until such a request has come by since the last `reset`; whether it has."""
-        deadline = time.monotonic() + seconds
-        while not any(map(matches, self.requests)):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.005)
-        return True
+        return _wait(lambda: any(map(matches, self.requests)), seconds)
 
-    def answered(self, matches: Callable[[HttpRequest], bool]) -> int:
-        """How many requests got a whole answer from the server since the last `reset`."""
-        with self._lock:
-            return sum(map(matches, self._answered))
+    def wait_until_answered(self, matches: Callable[[HttpRequest], bool], times: int, seconds: float) -> bool:
+        """Wait until so many such requests got whole answers since the last `reset`; whether they have."""
+        return _wait(lambda: sum(map(matches, self._answered)) >= times, seconds)
 
     @property
     def hits_left(self) -> int:
@@ -495,6 +489,15 @@ class _HttpStream:
         data = self.socket.recv(_PIECE)
         self.buffer += data
         return bool(data)
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def _parse_headers(head: bytes) -> dict[str, str]:

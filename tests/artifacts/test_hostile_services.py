@@ -6,10 +6,12 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 
 import pytest
@@ -110,6 +112,19 @@ def test_listing_whose_pages_go_round_ends_with_error(rig: Rig, tokens: list[str
     assert rig.wire.hits_left > 0
 
 
+# Errors that come after a success
+
+
+@of([MOTO])
+def test_completion_that_fails_after_its_status_is_repeated(rig: Rig, tmp_path: Path) -> None:
+    failed = Answer(200, {}, b"<Error><Code>InternalError</Code><Message>Please try again.</Message></Error>")
+    rig.wire.on(rig.service.kinds["finish"], failed)
+    upload_in_parts(rig, tmp_path)
+    assert rig.count("finish") == 2
+    assert rig.stored().keys() == {"large.bin"}
+    assert rig.unfinished() == []
+
+
 # Credentials that end in the middle of an upload
 
 
@@ -140,7 +155,7 @@ print(json.dumps({{**answer, "Version": 1, "Expiration": "2999-01-01T00:00:00Z"}
 EXPIRED = Answer(400, {}, b"<Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>")
 
 
-def upload_in_parts(rig: Rig, folder: Path, *, profile: str) -> None:
+def upload_in_parts(rig: Rig, folder: Path, *, profile: str = "") -> None:
     (folder / "large.bin").write_bytes(bytes(2 * rig.service.part_size + LAST_PART))
     store = rig.open(profile=profile)
     store.log_artifact(folder / "large.bin", rig.folder)
@@ -194,18 +209,25 @@ def interruptible() -> Iterator[Callable[[], None]]:
 def test_interrupt_while_part_is_under_way_aborts_after_it(rig: Rig, tmp_path: Path) -> None:
     (tmp_path / "large.bin").write_bytes(bytes(2 * rig.service.part_size + LAST_PART))
     store = rig.open()
-    aborted_early = threading.Event()
+
+    def upload() -> None:
+        store.log_artifact(tmp_path / "large.bin", rig.folder)
+
+    others = rig.traffic("upload", upload).counts["part"] - 1
+    rig.begin()
+    aborted_early: SimpleQueue[bool] = SimpleQueue()
     with interruptible() as interrupt:
 
         def hold() -> None:
+            rig.wire.wait_until_answered(rig.service.kinds["part"], others, seconds=5.0)
+            time.sleep(0.05)  # by then, what is waited for is this part
             interrupt()
-            if rig.wire.wait_for(rig.service.kinds["abort"], seconds=0.3):
-                aborted_early.set()
+            aborted_early.put(rig.wire.wait_for(rig.service.kinds["abort"], seconds=0.3))
 
-        rig.wire.on(rig.service.kinds["part"], Damage("request", "body", hold))
+        rig.wire.on(rig.service.kinds["part"], Damage("request", "start", hold), skip=others)
         with pytest.raises(KeyboardInterrupt):
-            store.log_artifact(tmp_path / "large.bin", rig.folder)
-    assert not aborted_early.is_set(), "a part that arrives after the abort stays for ever"
+            upload()
+    assert not aborted_early.get(timeout=10), "a part that arrives after the abort stays for ever"
     assert rig.stored() == {}
     assert rig.unfinished() == []
 
