@@ -11,7 +11,6 @@ from tests.interop import peers
 
 from holdall.conformance_tests.emulators import emulators_dir
 
-
 collect_ignore_glob = ["artifacts/test_sftp*.py"] if os.environ.get("HOLDALL_TEST_MINIMAL") == "1" else []
 """Modules that cannot even be imported without the extras: they play SSH servers themselves."""
 
