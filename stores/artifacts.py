@@ -6,7 +6,7 @@ import io
 import os
 import stat
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -412,6 +412,14 @@ class ArtifactStore(Store):
                 file.discard()
         transfer.report(info.path, reader.size, reader.size, complete=True)
 
+    def _upload_files(self, files: Sequence[LocalEntry], transfer: Transfer) -> None:
+        """Upload the files of a folder; derived: each by itself, `max_workers` at a time."""
+        transfer.run(partial(self._upload, transfer=transfer), files, self.max_workers)
+
+    def _download_files(self, files: Sequence[tuple[FileInfo, Path]], transfer: Transfer) -> None:
+        """Download files as they were listed, each to its place; derived: each by itself, `max_workers` at a time."""
+        transfer.run(lambda item: self._download_file(*item, transfer), files, self.max_workers)
+
     # What the public methods share
 
     def _reader(self, path: str, start: int = 0, stop: int | None = None) -> ArtifactReader:
@@ -468,8 +476,7 @@ class ArtifactStore(Store):
                 if entry.is_empty:
                     self._make_directory(entry.path)
         transfer = Transfer(progress)
-        files = [entry for entry in entries if not entry.is_dir]
-        transfer.run(partial(self._upload, transfer=transfer), files, self.max_workers)
+        self._upload_files([entry for entry in entries if not entry.is_dir], transfer)
 
     def _upload(self, entry: LocalEntry, transfer: Transfer) -> None:
         if not stat.S_ISREG(entry.source.stat().st_mode):
@@ -489,7 +496,7 @@ class ArtifactStore(Store):
                 place.mkdir(exist_ok=True)
             else:
                 files.append((info, place))
-        transfer.run(lambda item: self._download_file(*item, transfer), files, self.max_workers)
+        self._download_files(files, transfer)
 
 
 def _require_distinct(plan: Iterable[FileInfo]) -> None:

@@ -18,6 +18,9 @@ _log = logging.getLogger(__name__)
 LEAST_SIZE = 1 << 20
 """Bytes from which on a file is worth the question, which takes a server as long as a dozen small files do."""
 
+TRIAL_SECONDS = 5.0
+"""How long a server may take to show whether it runs commands; some put a menu in their place."""
+
 COMMANDS_AT_ONCE = 4
 """OpenSSH lets ten channels share a connection."""
 
@@ -58,20 +61,20 @@ class RemoteDigests:
         """
         found = _check_file(session, path, size) if _CHECK_FILE & session.extensions.keys() else None
         if found is None and self._can_run(session):
-            found = self._run(session, f"{_COMMAND} -- {shlex.quote(path.decode())}", size)
+            found = self._run(session, f"{_COMMAND} -- {shlex.quote(path.decode())}", session.seconds_for(size))
         return found
 
     def _can_run(self, session: Session) -> bool:
         with self._lock:
             if self._runs_commands is None:
-                found = self._run(session, f"{_COMMAND} </dev/null")
+                found = self._run(session, f"{_COMMAND} </dev/null", TRIAL_SECONDS)
                 self._runs_commands = found == hashlib.sha256().hexdigest()
                 _log.debug("The server %s run %s.", "can" if self._runs_commands else "cannot", _COMMAND)
             return self._runs_commands
 
-    def _run(self, session: Session, command: str, size: int = 0) -> str | None:
+    def _run(self, session: Session, command: str, seconds: float) -> str | None:
         with self._commands:
-            printed = session.run(command, size)
+            printed = session.run(command, seconds)
         for line in printed.decode("ascii", "replace").splitlines():  # a shell may print a greeting first
             word = line.lstrip("\\").split(" ")[0]
             if len(word) == 64 and set(word) <= set("0123456789abcdef"):

@@ -40,8 +40,8 @@ WINDOW = (1 << 31) - 1
 ACKNOWLEDGE = 1 << 23
 """Received bytes after which paramiko is told that they were taken; it tells the server now and then."""
 
-LARGEST_SSH_PACKET = 1 << 18
-"""OpenSSH's limit."""
+LARGEST_SSH_PACKET = 1 << 16
+"""Bytes of data in a packet that the server may send; OpenSSH's puts half as many into one, whatever it may."""
 
 PACKETS_AT_ONCE = 64
 
@@ -195,12 +195,8 @@ class Session:
             except HoldallError:
                 return  # the connection broke, and with it ended what these requests would have ended
 
-    def run(self, command: str, size: int = 0) -> bytes:
-        """What a command prints that the server runs; nothing if it runs none.
-
-        Args:
-            command: For the user's shell.
-            size: Bytes that it reads.
+    def run(self, command: str, seconds: float) -> bytes:
+        """What a command prints that the server runs; nothing if it runs none, or prints nothing for so long.
 
         Raises:
             TemporarilyUnavailable: The connection broke.
@@ -208,8 +204,9 @@ class Session:
         printed = b""
         try:
             with self._occupied(), self._transport.open_session(timeout=self._timeout) as channel:
-                channel.settimeout(self._timeout + size / SLOWEST_DISK)
-                channel.exec_command(command)
+                with self._watched():
+                    channel.exec_command(command)
+                channel.settimeout(seconds)
                 channel.shutdown_write()
                 while len(printed) < MOST_PRINTED and (data := channel.recv(MOST_PRINTED)):
                     printed += data
@@ -223,10 +220,14 @@ class Session:
         """Whether the calling thread is in the middle of something, so that it cannot wait for an answer."""
         return threading.get_ident() in self._busy or threading.current_thread() is self._transport
 
+    def seconds_for(self, size: int) -> float:
+        """How long the server may be silent while it works on so many bytes on its disk."""
+        return self._timeout + size / SLOWEST_DISK
+
     @contextmanager
     def slowly(self, size: int) -> Iterator[None]:
         """In its context the server may be silent for longer, to everyone: it works on `size` bytes on its disk."""
-        grant = size / SLOWEST_DISK
+        grant = self.seconds_for(size) - self._timeout
         self._grants.append(grant)
         try:
             yield
@@ -246,14 +247,12 @@ class Session:
     # Beginning
 
     def _begin(self) -> None:
-        watch = threading.Timer(self._timeout, self._transport.close)  # paramiko waits for a subsystem for ever
-        watch.daemon = True
-        watch.start()
         try:
             self._channel = self._transport.open_session(WINDOW, LARGEST_SSH_PACKET, self._timeout)
             self._channel.settimeout(self._timeout)
             self._channel.in_buffer = _Inbox(self)
-            self._channel.invoke_subsystem("sftp")
+            with self._watched():
+                self._channel.invoke_subsystem("sftp")
             self.extensions = self._greet()
             self._ask_limits()
         except HoldallError:
@@ -264,6 +263,15 @@ class Session:
             if self._transport.is_active():
                 raise InternalError(f"{self._where} offers no SFTP.") from error
             raise TemporarilyUnavailable(f"{self._where} ended the connection before SFTP began.") from error
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """In its context the connection ends after a while; paramiko would wait for some answers for ever."""
+        watch = threading.Timer(self._timeout, self._break_off)
+        watch.daemon = True
+        watch.start()
+        try:
+            yield
         finally:
             watch.cancel()
 
@@ -329,10 +337,11 @@ class Session:
                     continue
                 transport._send_user_message(ChannelBatch(channel.remote_chanid, pieces))
                 left, begun = left[sum(map(len, pieces)) :], time.monotonic()
-        except (OSError, EOFError, SSHException) as error:
-            if isinstance(error, HoldallError):
+        except BaseException as error:
+            self._lose()  # half a request may have been sent, and nothing can follow that
+            self._transport.close()
+            if isinstance(error, HoldallError) or not isinstance(error, (OSError, EOFError, SSHException)):
                 raise
-            self._break_off()
             raise self._lost() from error
 
     def _fit(self, data: memoryview) -> list[memoryview]:

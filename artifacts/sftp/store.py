@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 
 from holdall.artifacts.remote import RemoteArtifactStore
 from holdall.artifacts.sftp.connections import Connections
@@ -26,6 +28,7 @@ from holdall.artifacts.sftp.protocol import (
 from holdall.artifacts.sftp.reading import RemoteStream
 from holdall.artifacts.sftp.session import Session
 from holdall.artifacts.sftp.ssh_config import Destination
+from holdall.artifacts.sftp.together import fetch_together, grouped, upload_together
 from holdall.artifacts.sftp.tree import ATTEMPTS, Place, Tree
 from holdall.artifacts.sftp.writing import POSIX_RENAME, RemoteUpload, Server
 from holdall.stores.artifact_io import ArtifactWriter, OpenedArtifact
@@ -35,6 +38,7 @@ from holdall.stores.entities import FileInfo
 from holdall.stores.errors import HoldallError, InvalidParameterValue, NotFound, TemporarilyUnavailable
 from holdall.stores.paths import validate_artifact_path
 from holdall.stores.retries import RetryPolicy
+from holdall.stores.transfers import LocalEntry, Transfer
 from holdall.stores.uri import StoreURI
 
 __all__ = ["SftpArtifactStore"]
@@ -69,10 +73,12 @@ class SftpArtifactStore(RemoteArtifactStore):
     removed by the first write of a later store, when they are a day old. All folders below the root must be on its file
     system. Modes are the server's choice.
 
-    **Verification** compares size and digest of what was handed to SSH with those of the source, and the size with what
-    the server has. Files of a mebibyte and more are compared by digest too, if the server has the extension
-    `check-file` or runs commands, and after an interruption in any case. SSH itself refuses bytes that were changed on
-    the way; no digest is kept for later.
+    **Verification** compares size and checksum of what was handed to SSH with those of the source, and the size with
+    what the server has. Files of a mebibyte and more are compared by digest too, if the server has the extension
+    `check-file` or runs commands (see `remote_digests`), and after an interruption in any case. SSH itself refuses
+    bytes that were changed on the way; no digest is kept for later.
+
+    **Small files** of a folder are moved in groups, which takes few round trips on a server far away.
 
     **Links** below the root are followed where they stay in it. A path that leaves the root through a link, or a link
     that leads in circles, is refused with `InvalidParameterValue` by every method; listings leave such links out with a
@@ -108,6 +114,7 @@ class SftpArtifactStore(RemoteArtifactStore):
         digests = RemoteDigests(wanted=options.remote_digests)
         self._server = Server(self._connections, self._tree, digests, self._retries, self._parts)
         self._swept = False
+        self._fetched = _Fetched()
 
     @property
     def capabilities(self) -> ArtifactCapabilities:
@@ -115,6 +122,9 @@ class SftpArtifactStore(RemoteArtifactStore):
         return ArtifactCapabilities(empty_directories=True, atomic_replace=POSIX_RENAME in self._extensions)
 
     def _open_reader(self, path: str, offset: int = 0, length: int | None = None) -> OpenedArtifact:
+        fetched = self._fetched.files.pop(path, None) if offset == 0 else None
+        if fetched is not None:
+            return fetched
         session = self._connections.session()
         with translated("read", path):
             place = self._tree.locate(session, path)
@@ -137,6 +147,34 @@ class SftpArtifactStore(RemoteArtifactStore):
             self._swept = True
             self._sweep(upload)
         return upload
+
+    def _upload_files(self, files: Sequence[LocalEntry], transfer: Transfer) -> None:
+        groups = grouped(files, lambda entry: entry.source.stat().st_size)
+        transfer.run(partial(self._upload_group, transfer=transfer), groups, self.max_workers)
+
+    def _upload_group(self, entries: Sequence[LocalEntry], transfer: Transfer) -> None:
+        sizes: list[int] = []
+        if len(entries) > 1 and self._swept:  # the first file of a store makes the root, and clears up there
+            sizes = upload_together(self._server, self._retry(self._connections.session), entries)
+        for entry, size in zip(entries, sizes, strict=False):
+            transfer.report(entry.path, size, size)
+            transfer.report(entry.path, size, size, complete=True)
+        for entry in entries if not sizes else ():
+            self._upload(entry, transfer)
+
+    def _download_files(self, files: Sequence[tuple[FileInfo, Path]], transfer: Transfer) -> None:
+        groups = grouped(files, lambda item: item[0].file_size or 0)
+        transfer.run(partial(self._download_group, transfer=transfer), groups, self.max_workers)
+
+    def _download_group(self, files: Sequence[tuple[FileInfo, Path]], transfer: Transfer) -> None:
+        try:
+            if len(files) > 1:
+                paths = [info.path for info, _ in files]
+                self._fetched.files = fetch_together(self._tree, self._retry(self._connections.session), paths)
+            for info, place in files:
+                self._download_file(info, place, transfer)
+        finally:
+            self._fetched.files = {}
 
     def _stat(self, path: str) -> FileInfo | None:
         with translated("read", path):
@@ -277,6 +315,13 @@ class SftpArtifactStore(RemoteArtifactStore):
         while self._server.litter:
             session.post(remove(self._server.litter.pop()))
         return session
+
+
+class _Fetched(threading.local):
+    """Files that were read together, each waiting for the thread that has read them to ask for it."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, OpenedArtifact] = {}
 
 
 def _join(folder: str, name: str) -> str:

@@ -46,20 +46,20 @@ from holdall.stores.atomic_file import PRIVATE_PREFIX
 from holdall.stores.errors import DataLoss, HoldallError, InternalError, InvalidParameterValue, TemporarilyUnavailable
 from holdall.stores.retries import RetryPolicy
 
-__all__ = ["POSIX_RENAME", "RemoteUpload", "Server"]
+__all__ = ["FSYNC", "POSIX_RENAME", "RemoteUpload", "Server"]
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
 POSIX_RENAME = "posix-rename@openssh.com"
-_FSYNC = "fsync@openssh.com"
+FSYNC = "fsync@openssh.com"
 
 _HELD = 4
 """Blocks that are held back for company: those of a small file go with all that ends it."""
 
-_MOST_UNDER_WAY = 32
-"""Requests for one file under way at once: 4 MiB."""
+_MOST_UNDER_WAY = 16
+"""Requests for one file under way at once: 2 MiB, which is as much as OpenSSH's server takes in."""
 
 _FLUSH, _STAT, _CLOSE = "flush", "stat", "close"
 
@@ -255,8 +255,8 @@ class RemoteUpload(ArtifactWriter):
         """Send the rest, have all of it written to the disk, and close the file; its attributes."""
         handle = self._require_handle()
         ending: list[tuple[object, Request]] = [(_STAT, stat_handle(handle)), (_CLOSE, close(handle))]
-        if _FSYNC in self._session.extensions:
-            ending.insert(0, (_FLUSH, extended(_FSYNC, handle)))
+        if FSYNC in self._session.extensions:
+            ending.insert(0, (_FLUSH, extended(FSYNC, handle)))
         with self._session.slowly(self._size):
             self._send(ending)
             self._handle = None  # which the server may give to the next file that is opened

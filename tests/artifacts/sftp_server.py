@@ -72,6 +72,7 @@ class PlainServer:
         greeting: What it says before that, as shells do whose user prints something at every start.
         most_connections: After which others are turned away.
         runs_commands: Whether users may have commands run.
+        shows_menu: Whether it asks people what they want in place of that, and waits for them.
         checks_files: Whether it has the extension `check-file`.
         damage: What it makes of bytes that are to be written.
         longest_read: Bytes of a read at most.
@@ -96,7 +97,7 @@ class PlainServer:
         self.offers_sftp = True
         self.greeting = b""
         self.most_connections = 1000
-        self.runs_commands = self.checks_files = False
+        self.runs_commands = self.shows_menu = self.checks_files = False
         self.damage: Callable[[bytes], bytes] = lambda data: data
         self.longest_read = 1 << 20
         self.slowness = 0.0
@@ -210,6 +211,8 @@ class _Door(paramiko.ServerInterface):
         return OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
+        if self._server.shows_menu:
+            return True
         if not self._server.runs_commands:
             return False
         threading.Thread(target=_run, args=(channel, command), daemon=True).start()

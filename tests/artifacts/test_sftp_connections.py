@@ -33,6 +33,7 @@ from holdall.artifacts.sftp.protocol import (
     attributes_of,
     data_of,
     names_of,
+    write,
 )
 from holdall.artifacts.sftp.session import Session
 from holdall.artifacts.sftp.store import SftpArtifactStore
@@ -407,6 +408,28 @@ class TestTraffic:
             monkeypatch.undo()
             assert not store.exists("file")
             assert eventually(lambda: list(plain.data.iterdir()) == [])
+
+    def test_interrupt_in_the_middle_of_a_request_ends_the_connection_alone(
+        self, plain: PlainServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What follows half a request would be taken for its other half."""
+        with open_artifact_store(plain.uri()) as store:
+            put(store, "kept", content(MIB))
+            [session] = sessions_of(store)
+            genuine, calls = session._fit, [0]
+
+            def interrupted(data: memoryview) -> list[memoryview]:
+                calls[0] += 1
+                if calls[0] == 2:
+                    raise KeyboardInterrupt
+                return genuine(data[:100])
+
+            monkeypatch.setattr(session, "_fit", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                session.ask(write(b"handle", 0, content(1000)))
+            assert not session.alive
+            assert read(store, "kept") == content(MIB)
+            assert sessions_of(store) != [session]
 
     def test_greeting_in_place_of_answers_is_an_error_of_the_server(self, plain: PlainServer) -> None:
         plain.greeting = b"Welcome to the machine!\n"

@@ -413,6 +413,15 @@ class TestVerification:
             put(store, "file", b"x" * LEAST_SIZE)
             assert store.stat("file").file_size == LEAST_SIZE
 
+    def test_upload_to_server_that_waits_for_people_succeeds(
+        self, plain: PlainServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plain.shows_menu = True
+        monkeypatch.setattr("holdall.artifacts.sftp.digests.TRIAL_SECONDS", 0.2)
+        with plain_spot(plain).open() as store:
+            put(store, "file", b"x" * LEAST_SIZE)
+            assert store.stat("file").file_size == LEAST_SIZE
+
     @pytest.mark.parametrize("longest", [1, 999, 65_536])
     def test_read_from_server_that_gives_less_than_asked_for_is_whole(self, plain: PlainServer, longest: int) -> None:
         plain.longest_read = longest
