@@ -27,6 +27,7 @@ class Capabilities:
         logged_models: The store is a `LoggedModelStore` too.
         database: The store is a `DatabaseStore` too.
         restores_by_cause: `restore_experiment` leaves runs alone that were deleted by hand before the experiment was.
+        remote: Calls wait for a network, so that many at once take little longer than one.
         max_experiment_id: Greatest experiment id that can be kept, as a number.
     """
 
@@ -41,6 +42,7 @@ class Capabilities:
     logged_models: bool = False
     database: bool = False
     restores_by_cause: bool = True
+    remote: bool = False
     max_experiment_id: int = 2**63 - 1
 
 

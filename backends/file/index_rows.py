@@ -156,7 +156,11 @@ def _write_inputs(session: SqliteSession, number: int, run: Run) -> None:
             "dataset_source) VALUES (?,?,?,?,?,?)",
             row,
         )
-        execute("INSERT INTO inputs VALUES (?, 'DATASET', ?, 'RUN', ?)", (link, source, run_id))
+        execute(
+            "INSERT INTO inputs (input_uuid, source_type, source_id, destination_type, destination_id) "
+            "VALUES (?, 'DATASET', ?, 'RUN', ?)",
+            (link, source, run_id),
+        )
         for tag in used.tags:
             execute("INSERT INTO input_tags VALUES (?,?,?)", (link, tag.key, tag.value))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -176,6 +177,16 @@ class Database(ABC):
             HoldallError: What `work` raised, or what a driver's error means.
         """
 
+    def group(self) -> AbstractContextManager[None]:
+        """Let what this thread does in the block become durable together, where that is quicker.
+
+        Calls are done wholly or not at all, one by one, and see what those before them have done.
+
+        Raises:
+            HoldallError: At the end: nothing of it was written.
+        """
+        return nullcontext()
+
     @abstractmethod
     def run(self, statement: Statement, *values: object) -> int:
         """Run one statement as a transaction of its own; how many rows it changed.
@@ -187,6 +198,14 @@ class Database(ABC):
     @abstractmethod
     def one(self, statement: Statement, *values: object) -> Row | None:
         """Run one statement as a transaction of its own; the first row that it gives, or None.
+
+        Raises:
+            HoldallError: What a driver's error means.
+        """
+
+    @abstractmethod
+    def has(self, table: sa.Table) -> bool:
+        """Whether one of holdall's own tables is there by now; what was there once stays.
 
         Raises:
             HoldallError: What a driver's error means.

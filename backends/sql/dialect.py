@@ -62,6 +62,7 @@ class SqlDialect(ABC):
         combines_writes: Whether one statement can write to several tables and read another.
         keeps_negative_zero: Whether a number column keeps the sign of −0.0.
         exact_text: Whether texts that differ are different for the database, so that its keys are exact.
+        greatest_integer: Greatest number in a column of type INTEGER.
     """
 
     key: str
@@ -74,6 +75,7 @@ class SqlDialect(ABC):
     reads_in_key_order: bool = True
     joins_planned: int | None = None
     combines_writes: bool = False
+    greatest_integer: int = 2**31 - 1
 
     @abstractmethod
     def rows(self, columns: Sequence[sa.Column[Any]]) -> Rows | None:

@@ -125,6 +125,7 @@ class MysqlDialect(ServerDialect):
     returns_ids = False
     sorts_runs_of_equals = False
     keeps_negative_zero = False
+    current_schema = "database"
     begin_read = (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
@@ -204,7 +205,7 @@ class MysqlDialect(ServerDialect):
         return tuple(values) or (None,)  # drivers write a list out; it must not be empty
 
     def by_code_point(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        if self.exact_text:
+        if self.exact_text and isinstance(column, ColumnClause):  # others have the connection's collation
             return column
         return sa.collate(_Utf8(column), self._collation)
 

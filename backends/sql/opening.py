@@ -11,7 +11,14 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from holdall.backends.sql.database import Session
-from holdall.backends.sql.schema import HOLDALL_TABLES, METADATA, REVISION, alembic_version, experiments
+from holdall.backends.sql.schema import (
+    HOLDALL_TABLES,
+    METADATA,
+    MLFLOW_MODELS,
+    REVISION,
+    alembic_version,
+    experiments,
+)
 from holdall.backends.sql.statements import Statement
 from holdall.stores.entities import LifecycleStage
 from holdall.stores.errors import InvalidParameterValue
@@ -78,6 +85,11 @@ class Schema:
 
     columns: Columns
     revision: str | None
+
+    @property
+    def has_logged_models(self) -> bool:
+        """Whether it has the tables in which MLflow 3 keeps logged models and their links to runs."""
+        return "step" in self.columns["inputs"] and all(table.name in self.columns for table in MLFLOW_MODELS.all)
 
     def facts(self) -> dict[str, str]:
         """For people."""

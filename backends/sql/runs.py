@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from holdall.backends.sql import inputs, metrics
+from holdall.backends.sql import metrics
 from holdall.backends.sql.database import Answer, Row, Session, by_key
 from holdall.backends.sql.experiments import ExperimentRows, numeric_id
+from holdall.backends.sql.inputs import NOTHING, InputRows
 from holdall.backends.sql.schema import IS_ACTIVE, experiments, params, runs, tags
 from holdall.backends.sql.statements import Bulk, Statement
-from holdall.stores.entities import LifecycleStage, Param, Run, RunData, RunInfo, RunInputs, RunStatus
+from holdall.stores.entities import LifecycleStage, Param, Run, RunData, RunInfo, RunStatus
 from holdall.stores.names import RUN_NAME_TAG
 from holdall.stores.rules import (
     check_params,
@@ -200,8 +201,9 @@ def _info(row: Row) -> RunInfo:
 class RunRows:
     """Reads and writes runs within a transaction."""
 
-    def __init__(self, experiments: ExperimentRows) -> None:
+    def __init__(self, experiments: ExperimentRows, inputs: InputRows) -> None:
         self._experiments = experiments
+        self._inputs = inputs
 
     def create(self, session: Session, run: Run) -> Run:
         """Insert a run and its tags.
@@ -244,14 +246,14 @@ class RunRows:
         known = session.ask(_SELECT_PARAMS, run_id)
         labels = session.ask(_SELECT_TAGS, run_id)
         latest = metrics.ask_latest(session, run_id)
-        used = inputs.ask_of_run(session, run_id)
+        used = self._inputs.ask_of_run(session, run_id)
         session.last()
         row = found.first
         if row is None:
             return None
         values, points = metrics.latest_of(session, run_id, latest)
         data = RunData(values, by_key(known.rows), by_key((key, value or "") for key, value in labels.rows), points)
-        return Run(_info(row), data, inputs.of_run(run_id, used))
+        return Run(_info(row), data, *self._inputs.of_run(run_id, used))
 
     def many(self, session: Session, rows: Sequence[Row]) -> list[Run]:
         """Runs from rows of `COLUMNS`, with their data, in the same order: four queries however many runs."""
@@ -261,13 +263,12 @@ class RunRows:
         known = session.ask(_SELECT_PARAMS_OF_MANY, ids)
         labels = session.ask(_SELECT_TAGS_OF_MANY, ids)
         latest = metrics.ask_latest_of_many(session, ids)
-        used = inputs.ask_of_many(session, ids)
+        used = self._inputs.ask_of_many(session, ids)
         session.last()
         params_of = _objects(session, known)
         tags_of = _objects(session, labels)
         values_of, points_of = metrics.latest_by_run(session, latest)
-        inputs_of = inputs.by_run(used)
-        nothing = RunInputs()
+        uses_of = self._inputs.by_run(used)
 
         def run(row: Row) -> Run:
             run_id: str = row[0]
@@ -277,7 +278,7 @@ class RunRows:
                 tags_of.get(run_id) or {},
                 points_of.get(run_id) or {},
             )
-            return Run(_info(row), data, inputs_of.get(run_id, nothing))
+            return Run(_info(row), data, *uses_of.get(run_id, NOTHING))
 
         return [run(row) for row in rows]
 

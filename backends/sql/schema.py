@@ -7,6 +7,8 @@ indexes are ours: everything of a run lies together, so that a batch touches few
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,9 +20,12 @@ __all__ = [
     "IS_ACTIVE",
     "MARIADB_COLLATION",
     "METADATA",
+    "MLFLOW_MODELS",
     "MYSQL_COLLATION",
+    "OWN_MODELS",
     "REVISION",
     "STAYS_ACTIVE",
+    "ModelTables",
     "alembic_version",
     "datasets",
     "experiment_deletions",
@@ -28,6 +33,7 @@ __all__ = [
     "experiments",
     "input_tags",
     "inputs",
+    "inputs_with_steps",
     "latest_metrics",
     "metrics",
     "params",
@@ -39,6 +45,8 @@ REVISION = "0584bdc529eb"
 """Alembic revision of MLflow 2.22, which a new database has."""
 
 METADATA = sa.MetaData()
+_MLFLOW_3 = sa.MetaData()
+"""What later revisions have besides, or otherwise; holdall creates none of it."""
 
 
 class _ExactDouble(UserDefinedType[float]):
@@ -217,11 +225,11 @@ sa.Index("index_datasets_dataset_uuid", datasets.c.dataset_uuid)
 
 inputs = _table(
     "inputs",
-    _text("input_uuid", 36, null=False),
     _text("source_type", 36, null=False),
     _text("source_id", 36, null=False),
     _text("destination_type", 36, null=False),
     _text("destination_id", 36, null=False),
+    _text("input_uuid", 36, null=False),  # not the first: SQLite 3.40's integrity_check would take it for NULL
     _key("destination_id", "destination_type", "source_type", "source_id", name="inputs_pk"),
 )
 
@@ -321,5 +329,152 @@ experiment_deletions = _table(
 )
 """When holdall deleted an experiment; the runs deleted with it carry the same `deleted_time`."""
 
-HOLDALL_TABLES = (experiment_deletions,)
+
+@dataclass(frozen=True, slots=True)
+class ModelTables:
+    """Tables of logged models.
+
+    Attributes:
+        models: A row for each.
+        params: By `param_key`.
+        tags: By `tag_key`.
+        metrics: Points.
+    """
+
+    models: sa.Table
+    params: sa.Table
+    tags: sa.Table
+    metrics: sa.Table
+
+    @property
+    def all(self) -> Sequence[sa.Table]:
+        """The tables, in the order in which they are made."""
+        return self.models, self.params, self.tags, self.metrics
+
+
+_Number = sa.types.TypeEngine[int]
+
+
+def _model_columns(number: _Number, location: int, run_id: int) -> list[sa.Column[Any]]:
+    return [
+        _text("model_id", 36, null=False),
+        sa.Column("experiment_id", number, nullable=False),
+        _text("name", 500, null=False),
+        _text("artifact_location", location, null=False),
+        _big("creation_timestamp_ms", null=False),
+        _big("last_updated_timestamp_ms", null=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        _text("lifecycle_stage", 32),
+        _text("model_type", 500),
+        _text("source_run_id", run_id),
+        _text("status_message", 1000),
+    ]
+
+
+def _value_columns(kind: str, number: _Number) -> list[sa.Column[Any]]:
+    return [
+        _text("model_id", 36, null=False),
+        _text(f"{kind}_key", 255, null=False),
+        sa.Column(f"{kind}_value", _LONG_TEXT, nullable=False),
+        sa.Column("experiment_id", number, nullable=False),
+    ]
+
+
+def _place_columns(key: int) -> list[sa.Column[Any]]:
+    return [
+        _text("model_id", 36, null=False),
+        _text("metric_name", key, null=False),
+        _big("metric_timestamp_ms", null=False),
+        _big("metric_step", null=False),
+        _text("run_id", 32, null=False),
+    ]
+
+
+def _point_columns(number: _Number) -> list[sa.Column[Any]]:
+    return [
+        sa.Column("experiment_id", number, nullable=False),
+        _text("dataset_name", 500),
+        _text("dataset_digest", 36),
+    ]
+
+
+def _mlflow_values(kind: str) -> sa.Table:
+    name = f"logged_model_{kind}s"
+    columns = _value_columns(kind, sa.Integer())
+    return sa.Table(name, _MLFLOW_3, *columns, _key("model_id", f"{kind}_key", name=f"{name}_pk"))
+
+
+def _own_values(kind: str) -> sa.Table:
+    name = f"holdall_logged_model_{kind}s"
+    return _table(name, *_value_columns(kind, _BIG), _key("model_id", f"{kind}_key", name=f"{name}_pk"))
+
+
+MLFLOW_MODELS = ModelTables(
+    sa.Table(
+        "logged_models", _MLFLOW_3, *_model_columns(sa.Integer(), 1000, 32), _key("model_id", name="logged_models_pk")
+    ),
+    _mlflow_values("param"),
+    _mlflow_values("tag"),
+    sa.Table(
+        "logged_model_metrics",
+        _MLFLOW_3,
+        *_place_columns(500),
+        sa.Column("metric_value", _DOUBLE),
+        *_point_columns(sa.Integer()),
+        _key(
+            "model_id",
+            "metric_name",
+            "metric_timestamp_ms",
+            "metric_step",
+            "run_id",
+            name="logged_model_metrics_pk",
+        ),
+    ),
+)
+"""Those of MLflow 3. A point has no place for NaN, and one value at a time, whatever the dataset."""
+
+inputs_with_steps = sa.Table(
+    "inputs",
+    _MLFLOW_3,
+    *(sa.Column(column.name, column.type, nullable=False) for column in inputs.columns),
+    sa.Column("step", sa.BigInteger(), nullable=False, server_default="0"),
+    _key("source_type", "source_id", "destination_type", "destination_id", name="inputs_pk"),
+)
+"""`inputs` as MLflow 3 has it."""
+
+OWN_MODELS = ModelTables(
+    _table(
+        "holdall_logged_models",
+        *_model_columns(_BIG, 2200, 256),
+        _key("model_id", name="holdall_logged_models_pk"),
+        sa.UniqueConstraint("experiment_id", "model_id", name="holdall_logged_models_by_experiment"),
+    ),
+    _own_values("param"),
+    _own_values("tag"),
+    _table(
+        "holdall_logged_model_metrics",
+        *_place_columns(250),
+        _text("dataset_mark", 32, null=False),
+        sa.Column("metric_value", _DOUBLE, nullable=False),
+        sa.Column("is_nan", sa.Boolean(), nullable=False),
+        *_point_columns(_BIG),
+        _key(
+            "model_id",
+            "metric_name",
+            "metric_timestamp_ms",
+            "metric_step",
+            "run_id",
+            "dataset_mark",
+            "metric_value",
+            "is_nan",
+            name="holdall_logged_model_metrics_pk",
+        ),
+    ),
+)
+"""Where a database of MLflow 2 keeps logged models, and one of MLflow 3 the points that MLflow's table cannot hold.
+
+`dataset_mark` stands for a dataset in the key, which MySQL does not let be as long as names are.
+"""
+
+HOLDALL_TABLES = (experiment_deletions, *OWN_MODELS.all)
 """Tables that MLflow does not have: no views on its tables, no foreign keys into them."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.sql.selectable import FromClause
@@ -36,7 +36,7 @@ from holdall.backends.sql.schema import (
 from holdall.backends.sql.statements import Parameters, Statement, compile_once
 from holdall.stores.entities import LifecycleStage, ViewType
 from holdall.stores.names import DATASET_CONTEXT_TAG
-from holdall.stores.queries import ExperimentQuery, RunQuery
+from holdall.stores.queries import ExperimentQuery, LoggedModelQuery, RunQuery
 from holdall.stores.search.ast import (
     Comparator,
     Comparison,
@@ -47,48 +47,75 @@ from holdall.stores.search.ast import (
     SortValue,
 )
 
-__all__ = ["search_experiments", "search_run_ids", "search_runs"]
+__all__ = [
+    "Keyed",
+    "Kind",
+    "matching",
+    "search",
+    "search_experiments",
+    "search_run_ids",
+    "search_runs",
+]
 
 Condition = sa.ColumnElement[bool]
 Column = sa.ColumnElement[Any]
+Query = RunQuery | ExperimentQuery | LoggedModelQuery
 
 _VALUE, _NAN, _MISSING = 0, 1, 2
-_NUMERIC = frozenset({"start_time", "end_time", "creation_time", "last_update_time"})
+_NUMERIC = frozenset(
+    {
+        "start_time",
+        "end_time",
+        "creation_time",
+        "last_update_time",
+        "creation_timestamp",
+        "last_updated_timestamp",
+    }
+)
 
 
 def search_runs(session: Session, query: RunQuery) -> list[Row]:
     """Rows of `runs.COLUMNS`: at most `query.limit` of them, in order."""
-    return _search(session, _RUNS, query)
+    return search(session, _RUNS, query)
 
 
 def search_run_ids(session: Session, query: RunQuery) -> list[str]:
     """Ids of the same runs."""
-    return [run_id for (run_id,) in _search(session, _RUN_IDS, query)]
+    return [run_id for (run_id,) in search(session, _RUN_IDS, query)]
 
 
 def search_experiments(session: Session, query: ExperimentQuery) -> list[Row]:
     """Rows of `experiments.COLUMNS`: at most `query.limit` of them, in order."""
-    return _search(session, _EXPERIMENTS, query)
+    return search(session, _EXPERIMENTS, query)
+
+
+class Keyed(NamedTuple):
+    """A table of values by key, and its columns."""
+
+    table: sa.Table
+    owner: str
+    key: str = "key"
+    value: str = "value"
 
 
 @dataclass(frozen=True, eq=False)
-class _Kind:
+class Kind:
     """What is searched: its table, its columns by attribute, the tables of its keyed values."""
 
     table: sa.Table
     columns: Sequence[Column]
     owner: Column
     attributes: dict[str, Column]
-    keyed: dict[EntityType, tuple[sa.Table, str]]
+    keyed: dict[EntityType, Keyed]
 
     def keyed_table(self, identifier: Identifier) -> tuple[FromClause, Condition]:
         """A fresh alias of the table of a metric, param or tag, and what joins it."""
-        table, owner = self.keyed[identifier.entity]
-        alias = table.alias()
-        return alias, sa.and_(alias.c[owner] == self.owner, alias.c.key == identifier.key)
+        keyed = self.keyed[identifier.entity]
+        alias = keyed.table.alias()
+        return alias, sa.and_(alias.c[keyed.owner] == self.owner, alias.c[keyed.key] == identifier.key)
 
 
-_RUNS = _Kind(
+_RUNS = Kind(
     runs,
     run_rows.COLUMNS,
     runs.c.run_uuid,
@@ -102,13 +129,13 @@ _RUNS = _Kind(
         "end_time": runs.c.end_time,
     },
     {
-        EntityType.METRIC: (latest_metrics, "run_uuid"),
-        EntityType.PARAM: (params, "run_uuid"),
-        EntityType.TAG: (tags, "run_uuid"),
+        EntityType.METRIC: Keyed(latest_metrics, "run_uuid"),
+        EntityType.PARAM: Keyed(params, "run_uuid"),
+        EntityType.TAG: Keyed(tags, "run_uuid"),
     },
 )
 _RUN_IDS = replace(_RUNS, columns=(runs.c.run_uuid,))
-_EXPERIMENTS = _Kind(
+_EXPERIMENTS = Kind(
     experiments,
     experiment_rows.COLUMNS,
     experiments.c.experiment_id,
@@ -118,11 +145,12 @@ _EXPERIMENTS = _Kind(
         "creation_time": experiments.c.creation_time,
         "last_update_time": experiments.c.last_update_time,
     },
-    {EntityType.TAG: (experiment_tags, "experiment_id")},
+    {EntityType.TAG: Keyed(experiment_tags, "experiment_id")},
 )
 
 
-def _search(session: Session, kind: _Kind, query: RunQuery | ExperimentQuery) -> list[Row]:
+def search(session: Session, kind: Kind, query: Query) -> list[Row]:
+    """Rows of a kind's columns: at most `query.limit` of them, in order. Logged models by no metric."""
     ranks = list(_classes(kind, query))
     if not ranks:
         return []
@@ -147,8 +175,8 @@ def _search(session: Session, kind: _Kind, query: RunQuery | ExperimentQuery) ->
 @lru_cache(maxsize=256)
 def _compiled(
     dialect: SqlDialect,
-    kind: _Kind,
-    query: RunQuery | ExperimentQuery,
+    kind: Kind,
+    query: Query,
     rank: int,
     *,
     look_up: bool,
@@ -172,11 +200,7 @@ def _compiled(
         compiler.condition(clause, part.keyed if clause.identifier == part.identifier else None)
         for clause in query.filter
     ]
-    if query.view is not ViewType.ALL:
-        stage = LifecycleStage.ACTIVE if query.view is ViewType.ACTIVE_ONLY else LifecycleStage.DELETED
-        conditions.append(kind.table.c.lifecycle_stage == stage.value)
-    if isinstance(query, RunQuery):
-        conditions.append(_in_experiments(dialect, query.experiment_ids))
+    conditions += _scope(dialect, kind, query)
     if only_edge:
         found = part.select_edge(query.order_by, query.after).offset(query.limit - 1).limit(1)
     else:
@@ -184,11 +208,28 @@ def _compiled(
     return compile_once(found.where(*conditions), dialect)
 
 
-def _in_experiments(dialect: SqlDialect, experiment_ids: Sequence[str]) -> Condition:
+def matching(session: Session, kind: Kind, query: Query) -> Answer:
+    """Ask for the rows of a kind's columns that fulfil all clauses of a query, in no order."""
+    compiler = _Filter(session.dialect, kind)
+    clauses = [compiler.condition(clause) for clause in query.filter]
+    return session.ask_search(sa.select(*kind.columns).where(*clauses, *_scope(session.dialect, kind, query)))
+
+
+def _scope(dialect: SqlDialect, kind: Kind, query: Query) -> Iterator[Condition]:
+    """The stage and the experiments that a query looks at."""
+    view = ViewType.ACTIVE_ONLY if isinstance(query, LoggedModelQuery) else query.view
+    if view is not ViewType.ALL:
+        stage = LifecycleStage.ACTIVE if view is ViewType.ACTIVE_ONLY else LifecycleStage.DELETED
+        yield kind.table.c.lifecycle_stage == stage.value
+    if not isinstance(query, ExperimentQuery):
+        yield _in_experiments(dialect, kind.table.c.experiment_id, query.experiment_ids)
+
+
+def _in_experiments(dialect: SqlDialect, column: sa.Column[int], experiment_ids: Sequence[str]) -> Condition:
     numbers = [numeric_id(experiment_id) for experiment_id in experiment_ids]
     if len(numbers) == 1:
-        return runs.c.experiment_id == numbers[0]
-    return dialect.one_of_values(runs.c.experiment_id, numbers)
+        return column == numbers[0]
+    return dialect.one_of_values(column, numbers)
 
 
 _FEW = 2000
@@ -206,7 +247,7 @@ _COUNT = Statement(
 )
 
 
-def _is_small(session: Session, query: RunQuery | ExperimentQuery) -> bool:
+def _is_small(session: Session, query: Query) -> bool:
     """Whether looking at each row in scope is quicker than walking an index of all."""
     if not isinstance(query, RunQuery) or query.order_by[0].identifier.entity is not EntityType.METRIC:
         return True
@@ -227,7 +268,7 @@ def _is_small(session: Session, query: RunQuery | ExperimentQuery) -> bool:
 class _Filter:
     """Compiles clauses to conditions on rows of a kind."""
 
-    def __init__(self, dialect: SqlDialect, kind: _Kind) -> None:
+    def __init__(self, dialect: SqlDialect, kind: Kind) -> None:
         self._dialect = dialect
         self._kind = kind
         self._joined = 0
@@ -245,7 +286,8 @@ class _Filter:
         return self._number(column, clause) if key in _NUMERIC else self._text(column, clause)
 
     def _keyed(self, clause: Comparison, joined: FromClause | None) -> Condition:
-        test = self._metric if clause.identifier.entity is EntityType.METRIC else self._text_of
+        value = self._kind.keyed[clause.identifier.entity].value
+        test = self._metric if clause.identifier.entity is EntityType.METRIC else partial(self._text_of, value)
         if joined is not None:
             match clause.comparator:
                 case Comparator.IS_NULL:
@@ -264,8 +306,8 @@ class _Filter:
             found = found.where(test(table, clause))
         return found.exists()
 
-    def _text_of(self, table: FromClause, clause: Comparison) -> Condition:
-        return self._text(table.c.value, clause)
+    def _text_of(self, value: str, table: FromClause, clause: Comparison) -> Condition:
+        return self._text(table.c[value], clause)
 
     def _metric(self, table: FromClause, clause: Comparison) -> Condition:
         wanted = clause.value
@@ -278,7 +320,7 @@ class _Filter:
         wanted = clause.value
         if isinstance(wanted, int) and not -(2**63) <= wanted < 2**63:
             wanted = float(wanted)
-        return _compare(column, clause.comparator, wanted)
+        return _compare(column, clause.comparator, stored_value(wanted) if isinstance(wanted, float) else wanted)
 
     def _text(self, column: Column, clause: Comparison) -> Condition:
         wanted = clause.value
@@ -325,7 +367,7 @@ _OPERATORS: dict[Comparator, Callable[[Column, Column], Condition]] = {
 # Orderings
 
 
-def _classes(kind: _Kind, query: RunQuery | ExperimentQuery) -> Iterator[int]:
+def _classes(kind: Kind, query: Query) -> Iterator[int]:
     """Classes of the leading key that rows of the page can be in."""
     lead = query.order_by[0].identifier
     first = query.after[0][0] if query.after else _VALUE
@@ -340,8 +382,9 @@ def _classes(kind: _Kind, query: RunQuery | ExperimentQuery) -> Iterator[int]:
         yield _MISSING
 
 
-def _never_missing(kind: _Kind, identifier: Identifier) -> bool:
-    return identifier.entity is EntityType.ATTRIBUTE and kind.attributes[identifier.key] is kind.owner
+def _never_missing(kind: Kind, identifier: Identifier) -> bool:
+    column = kind.attributes[identifier.key] if identifier.entity is EntityType.ATTRIBUTE else None
+    return isinstance(column, sa.Column) and not column.nullable
 
 
 class _Part:
@@ -359,7 +402,7 @@ class _Part:
         keyed: The table that has the leading value of each row of the part; None if none has.
     """
 
-    def __init__(self, dialect: SqlDialect, kind: _Kind, rank: int, look_up: bool, identifier: Identifier) -> None:
+    def __init__(self, dialect: SqlDialect, kind: Kind, rank: int, look_up: bool, identifier: Identifier) -> None:
         self.identifier = identifier
         self.keyed: FromClause | None = None
         if identifier.entity is not EntityType.ATTRIBUTE and rank != _MISSING:
@@ -435,7 +478,7 @@ def _after(keys: Sequence[_Later], place: SortKey) -> Condition:
     return condition
 
 
-def _attribute(dialect: SqlDialect, kind: _Kind, key: str) -> Column:
+def _attribute(dialect: SqlDialect, kind: Kind, key: str) -> Column:
     column = kind.attributes[key]
     return column if key in _NUMERIC or key == "experiment_id" else dialect.by_code_point(column)
 
@@ -453,7 +496,7 @@ class _Later:
         self._ascending = ascending
 
     @classmethod
-    def of(cls, dialect: SqlDialect, kind: _Kind, identifier: Identifier, ascending: bool) -> _Later:
+    def of(cls, dialect: SqlDialect, kind: Kind, identifier: Identifier, ascending: bool) -> _Later:
         """The key for an identifier."""
         if identifier.entity is EntityType.ATTRIBUTE:
             column = _attribute(dialect, kind, identifier.key)
@@ -499,7 +542,7 @@ class _Later:
 
 
 class _LaterKeyed(_Later):
-    def __init__(self, dialect: SqlDialect, kind: _Kind, identifier: Identifier, ascending: bool) -> None:
+    def __init__(self, dialect: SqlDialect, kind: Kind, identifier: Identifier, ascending: bool) -> None:
         self._table, self._on = kind.keyed_table(identifier)
         is_metric = identifier.entity is EntityType.METRIC
         value = self._table.c.value if is_metric else dialect.by_code_point(self._table.c.value)

@@ -54,16 +54,29 @@ class ServerDialect(SqlDialect):
         begin_read: Statements that begin a transaction on one consistent view.
         begin_write: Statements that begin one that writes.
         skip_used_ids: Statement that makes the next id of an experiment a new one; None where that needs no help.
+        current_schema: The function that names where tables are made.
     """
 
     reads_in_key_order = False
     begin_read: Sequence[str]
     begin_write: Sequence[str]
     skip_used_ids: str | None = None
+    current_schema: str = "current_schema"
 
     @abstractmethod
     def trouble(self, error: Exception) -> Trouble:
         """What the error means for the transaction."""
+
+
+_HAS_TABLE = Statement(lambda dialect: _look_up_table(dialect), "wanted")  # noqa: PLW0108 - defined below
+
+
+def _look_up_table(dialect: SqlDialect) -> sa.Select[Any]:
+    assert isinstance(dialect, ServerDialect)
+    here = getattr(sa.func, dialect.current_schema)()
+    tables = sa.table("tables", sa.column("table_name"), sa.column("table_schema"), schema="information_schema")
+    found: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(tables)
+    return found.where(tables.c.table_name == sa.bindparam("wanted", type_=sa.Text()), tables.c.table_schema == here)
 
 
 class Call(Answer):
@@ -346,6 +359,11 @@ class ServerDatabase(Database):
 
     def one(self, statement: Statement, *values: object) -> Row | None:
         return self.alone(lambda session: session.one(statement, *values))
+
+    def has(self, table: sa.Table) -> bool:
+        if table.name not in self._tables and self.one(_HAS_TABLE, table.name) is not None:
+            self._tables.add(table.name)
+        return table.name in self._tables
 
     def need(self, table: sa.Table) -> None:
         if table.name not in self._tables:

@@ -34,6 +34,7 @@ class ServerBackendStore(SqlBackendStore):
             super().__init__(uri, database, artifact_root=artifact_root, read_only=read_only)
             self._schema, self._server = self._open(database, create=create and not read_only)
             database.settle(list(self._schema.columns))
+            self._settle(self._schema)
         except BaseException:
             database.close()
             raise
@@ -99,7 +100,9 @@ class ServerBackendStore(SqlBackendStore):
             negative_zero=self._database.dialect.keeps_negative_zero,
             exact_names=self._database.dialect.exact_text,
             max_experiment_id=2**63 - 1 if self._has_wide_ids else _NARROW,
+            logged_models=True,
             database=True,
+            remote=True,
         )
 
     def describe(self) -> dict[str, str]:

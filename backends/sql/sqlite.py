@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -24,6 +25,7 @@ from holdall.backends.sql import opening
 from holdall.backends.sql.database import Answer, Cursor, Database, Row, Session
 from holdall.backends.sql.dialect import OnConflictDialect, OnConflictInsert, OrderedJoin, Rows, SqlDialect
 from holdall.backends.sql.sqlite_administration import SqliteAdministration
+from holdall.backends.sql.sqlite_groups import WriteGroup
 from holdall.backends.sql.statements import Bulk, Parameters, Statement
 from holdall.backends.sql.store import SqlBackendStore
 from holdall.stores.capabilities import Capabilities
@@ -46,6 +48,10 @@ _SYNCHRONOUS = ("off", "normal", "full", "extra")
 _JOURNALS = ("wal", "delete")
 _MEMORY = ("", ":memory:")
 
+_LOG_PAGES = 16_000
+"""Pages of the write-ahead log (64 MB) from which on they are moved to their places. Runs that log many metrics change
+the same pages again and again: with SQLite's own 1,000, that moves each of them many more times."""
+
 
 @compiles(OrderedJoin, "sqlite")
 def _compile_cross_join(join: OrderedJoin, compiler: SQLCompiler, **options: Any) -> str:
@@ -59,6 +65,7 @@ class SqliteDialect(OnConflictDialect):
     """SQLite 3.35 and later."""
 
     key = "sqlite"
+    greatest_integer = 2**63 - 1
 
     def __init__(self) -> None:
         self.sqlalchemy = sqlite.dialect()
@@ -167,14 +174,16 @@ class SqliteSession(Session):
         dialect: Compiles the statements.
         cursor: Runs them.
         reads: Whether nothing can change meanwhile, so that queries may wait.
+        grouped: Whether others go on with the transaction, and commit it.
     """
 
-    __slots__ = ("_reads", "cursor")
+    __slots__ = ("_grouped", "_reads", "cursor")
 
-    def __init__(self, dialect: SqlDialect, cursor: Cursor, *, reads: bool = False) -> None:
+    def __init__(self, dialect: SqlDialect, cursor: Cursor, *, reads: bool = False, grouped: bool = False) -> None:
         super().__init__(dialect)
         self.cursor = cursor
         self._reads = reads
+        self._grouped = grouped
 
     def ask_text(self, sql: str, parameters: Parameters = ()) -> Answer:
         if self._reads:
@@ -198,7 +207,8 @@ class SqliteSession(Session):
         return _Done((), self.cursor.rowcount)
 
     def commit(self) -> None:
-        self.cursor.execute("COMMIT")
+        if not self._grouped:
+            self.cursor.execute("COMMIT")
 
 
 class _Options:
@@ -293,6 +303,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_hold_writers, after_in_parent=_release_writers, after_in_child=_release_writers)
 
 
+class _Mine(threading.local):
+    """The group of writes that a thread is in."""
+
+    group: WriteGroup | None = None
+
+
 class SqliteDatabase(Database):
     """An SQLite file, or a database in memory that all threads of the store share.
 
@@ -308,6 +324,8 @@ class SqliteDatabase(Database):
         self._read_only = read_only
         self.may_create = not read_only
         self._immutable: tuple[object, ...] | None = None
+        self._tables: set[str] = set()
+        self._mine = _Mine()
         self._connections = self._new_connections()
 
     @property
@@ -341,6 +359,7 @@ class SqliteDatabase(Database):
             connection.execute(f"PRAGMA synchronous={self._options.synchronous}")
             connection.execute("PRAGMA temp_store=MEMORY")
             connection.execute("PRAGMA cache_size=-16000")
+            connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
         except sqlite3.Error:
             connection.close()
             raise
@@ -374,6 +393,12 @@ class SqliteDatabase(Database):
                 if connection.in_transaction:
                     cursor.execute("ROLLBACK")
 
+        group = self._mine.group
+        if group is not None and group.begun:
+            try:
+                return work(SqliteSession(self.dialect, group.cursor()))
+            except sqlite3.Error as error:
+                raise self.dialect.translate(error) from error
         while True:
             here = self._here()
             seen = self._immutable
@@ -394,7 +419,10 @@ class SqliteDatabase(Database):
 
     def write(self, work: Callable[[SqliteSession], T]) -> T:
         here = self._here()
+        group = self._mine.group
         try:
+            if group is not None:
+                return group.call(lambda cursor: work(SqliteSession(self.dialect, cursor, grouped=True)))
             with here.lock:
                 cursor = here.writer().cursor()
                 cursor.execute("BEGIN IMMEDIATE")
@@ -412,18 +440,48 @@ class SqliteDatabase(Database):
 
     def run(self, statement: Statement, *values: object) -> int:
         here = self._here()
+        group = self._mine.group
         try:
+            if group is not None:
+                return SqliteSession(self.dialect, group.cursor()).run(statement, *values)
             with here.lock:  # outside a transaction, SQLite makes one of a statement
                 return SqliteSession(self.dialect, here.writer().cursor()).run(statement, *values)
         except sqlite3.Error as error:
             raise self.dialect.translate(error) from error
 
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        if self.path is None or self._read_only or self._mine.group is not None:
+            yield
+            return
+        here = self._here()
+        group = self._mine.group = WriteGroup(here.lock, here.writer)
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            self._mine.group = None
+            try:
+                group.end(commit=done)
+            except sqlite3.Error as error:
+                self._tables.clear()
+                raise self.dialect.translate(error) from error
+
     def one(self, statement: Statement, *values: object) -> Row | None:
         return self.write(lambda session: session.one(statement, *values))
 
+    def has(self, table: sa.Table) -> bool:
+        if table.name not in self._tables:
+            found = self.read(lambda session: session.text("SELECT 1 FROM sqlite_master WHERE name = ?", (table.name,)))
+            self._tables.update([table.name] if found else [])
+        return table.name in self._tables
+
     def need(self, table: sa.Table) -> None:
-        statement = str(CreateTable(table, if_not_exists=True).compile(dialect=self.dialect.sqlalchemy))
-        self.write(lambda session: session.do_text(statement))
+        if not self.has(table):
+            statement = str(CreateTable(table, if_not_exists=True).compile(dialect=self.dialect.sqlalchemy))
+            self.write(lambda session: session.do_text(statement))
+            self._tables.add(table.name)
 
     def use_journal(self) -> None:
         """Switch to the journal mode asked for; where another program holds the file, leave it as it is."""
@@ -493,7 +551,7 @@ def _ilike(pattern: str, value: object) -> bool | None:
 
 
 class SqliteBackendStore(SqlBackendStore):
-    """Experiments and runs in an SQLite file, or in memory.
+    """Experiments, runs and logged models in an SQLite file, or in memory.
 
     **URI.** `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite:///:memory:`; options `synchronous` (`off`,
     `normal`, `full`, `extra`; default `normal`), `busy_timeout` (seconds to wait for other writers, default 60) and
@@ -529,6 +587,7 @@ class SqliteBackendStore(SqlBackendStore):
             super().__init__(uri, database, artifact_root=artifact_root, read_only=read_only)
             self._sqlite = database
             self._schema = self._open(database, create=create and not read_only)
+            self._settle(self._schema)
             database.may_create = False
         except BaseException:
             database.close()
@@ -568,6 +627,7 @@ class SqliteBackendStore(SqlBackendStore):
             crash_safe=on_disk,
             concurrent_creation=on_disk,
             negative_zero=_keeps_negative_zero(self._schema),
+            logged_models=True,
             database=True,
         )
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
-from holdall.backends.sql import inputs as input_rows
 from holdall.backends.sql import metrics as metric_rows
 from holdall.backends.sql.administration import Administration, OnStep
 from holdall.backends.sql.database import Database, Session
 from holdall.backends.sql.experiments import ExperimentRows
+from holdall.backends.sql.inputs import IN_MLFLOW_2, IN_MLFLOW_3
+from holdall.backends.sql.model_moves import move_models
+from holdall.backends.sql.model_search import search_models
+from holdall.backends.sql.models import ALL, MLFLOW, OWN, ModelRows, Shelf
+from holdall.backends.sql.opening import Schema
 from holdall.backends.sql.runs import INSERT_PARAM_OF_ACTIVE_RUN, UPSERT_TAG_OF_ACTIVE_RUN, RunRows
-from holdall.backends.sql.schema import experiment_deletions
+from holdall.backends.sql.schema import OWN_MODELS, experiment_deletions
 from holdall.backends.sql.search import search_experiments, search_runs
 from holdall.stores.backend import BackendStore
 from holdall.stores.databases import DatabaseReport, DatabaseStore, TuningPlan
@@ -19,6 +24,9 @@ from holdall.stores.entities import (
     DatasetInput,
     Experiment,
     ExperimentTag,
+    LoggedModel,
+    LoggedModelMetric,
+    LoggedModelStatus,
     Metric,
     Param,
     Run,
@@ -26,16 +34,17 @@ from holdall.stores.entities import (
     RunStatus,
     RunTag,
 )
+from holdall.stores.logged_models import LoggedModelStore
 from holdall.stores.names import RUN_NAME_TAG
-from holdall.stores.queries import ExperimentQuery, HistoryQuery, RunQuery
+from holdall.stores.queries import ExperimentQuery, HistoryQuery, LoggedModelQuery, RunQuery
 from holdall.stores.rules import require_active_run
 from holdall.stores.uri import StoreURI
 
 __all__ = ["SqlBackendStore"]
 
 
-class SqlBackendStore(BackendStore, DatabaseStore):
-    """Experiments and runs in MLflow's tables.
+class SqlBackendStore(BackendStore, LoggedModelStore, DatabaseStore):
+    """Experiments, runs and logged models, in MLflow's tables as far as the database has them.
 
     Every call is one transaction. Subclasses open a database and pass it on; what else they promise is in their
     docstring.
@@ -53,10 +62,21 @@ class SqlBackendStore(BackendStore, DatabaseStore):
         super().__init__(uri, artifact_root=artifact_root, read_only=read_only)
         self._database = database
         self._experiments = ExperimentRows()
-        self._runs = RunRows(self._experiments)
+        self._models = ModelRows(self._experiments)
+
+    def _settle(self, schema: Schema) -> None:
+        """Say what the database has; a subclass does before anything is asked of the store."""
+        self._has_mlflow_models = schema.has_logged_models
+        self._inputs = IN_MLFLOW_3 if self._has_mlflow_models else IN_MLFLOW_2
+        self._runs = RunRows(self._experiments, self._inputs)
+        if self._has_mlflow_models and not self.read_only and self._database.has(_LAST_MODEL_TABLE):
+            move_models(self._database)
 
     def _close(self) -> None:
         self._database.close()
+
+    def group_calls(self) -> AbstractContextManager[None]:
+        return self._database.group()
 
     @property
     @abstractmethod
@@ -170,7 +190,7 @@ class SqlBackendStore(BackendStore, DatabaseStore):
     def _log_inputs(self, run_id: str, datasets: Sequence[DatasetInput]) -> None:
         def work(session: Session) -> None:
             self._runs.require_active(session, run_id)
-            input_rows.write(session, run_id, datasets)
+            self._inputs.write(session, run_id, datasets)
 
         self._database.write(work)
 
@@ -193,3 +213,97 @@ class SqlBackendStore(BackendStore, DatabaseStore):
             return found if found or stage.first else None
 
         return self._database.read(work)
+
+    # Logged models
+
+    def _shelves(self) -> Sequence[Shelf]:
+        """Where there may be models."""
+        has_own = self._database.has(_LAST_MODEL_TABLE)
+        if self._has_mlflow_models:
+            return ALL if has_own else (MLFLOW,)
+        return (OWN,) if has_own else ()
+
+    def _need_model_tables(self) -> None:
+        for table in OWN_MODELS.all:
+            self._database.need(table)
+
+    def _create_logged_model(self, model: LoggedModel) -> LoggedModel:
+        if not self._has_mlflow_models:
+            self._need_model_tables()
+        shelf = self._shelves()[0]
+        return self._database.write(lambda session: self._models.create(session, shelf, model))
+
+    def _get_logged_model(self, model_id: str) -> LoggedModel | None:
+        shelves = self._shelves()
+        return self._database.read(lambda session: self._models.get(session, shelves, model_id)) if shelves else None
+
+    def _finalize_logged_model(self, model_id: str, status: LoggedModelStatus, time: int) -> LoggedModel:
+        shelves = self._shelves()
+
+        def work(session: Session) -> LoggedModel:
+            held = self._models.lock(session, shelves, model_id)
+            return self._models.finalize(session, held, status, time)
+
+        return self._database.write(work)
+
+    def _delete_logged_model(self, model_id: str, time: int) -> None:
+        shelves = self._shelves()
+        self._database.write(lambda session: self._models.delete(session, shelves, model_id, time))
+
+    def _log_logged_model_data(self, model_id: str, params: dict[str, str], tags: dict[str, str]) -> None:
+        shelves = self._shelves()
+
+        def work(session: Session) -> None:
+            held = self._models.lock(session, shelves, model_id)
+            self._models.log_data(session, held, params, tags)
+
+        self._database.write(work)
+
+    def _delete_logged_model_tag(self, model_id: str, key: str) -> None:
+        shelves = self._shelves()
+
+        def work(session: Session) -> None:
+            self._models.delete_tag(session, self._models.lock(session, shelves, model_id), key)
+
+        self._database.write(work)
+
+    def _search_logged_models(self, query: LoggedModelQuery) -> list[LoggedModel]:
+        shelves = self._shelves()
+        return self._database.read(lambda session: search_models(session, shelves, query)) if shelves else []
+
+    def _log_model_metrics(
+        self,
+        model_id: str,
+        run_id: str,
+        metrics: Sequence[Metric],
+        dataset_name: str | None,
+        dataset_digest: str | None,
+    ) -> None:
+        if self._has_mlflow_models:  # whose tables cannot hold every point
+            self._need_model_tables()
+        shelves = self._shelves()
+        points = [
+            LoggedModelMetric(point.key, point.value, point.timestamp, point.step, run_id, dataset_name, dataset_digest)
+            for point in metrics
+        ]
+
+        def work(session: Session) -> None:
+            stage = self._runs.hold_stage(session, run_id)
+            held = self._models.hold(session, shelves, model_id)
+            self._runs.check_active(stage, run_id)
+            if metrics:
+                metric_rows.write(session, run_id, metrics)
+                self._models.log_metrics(session, held, points)
+
+        self._database.write(work)
+
+    def _link_models(self, run_id: str, inputs: Sequence[str], outputs: Mapping[str, int]) -> None:
+        def work(session: Session) -> None:
+            self._runs.require_active(session, run_id)
+            self._inputs.link_models(session, run_id, inputs, outputs)
+
+        self._database.write(work)
+
+
+_LAST_MODEL_TABLE = OWN_MODELS.all[-1]
+"""That which is made after the others."""

@@ -49,6 +49,7 @@ _WITH_FOREIGN = (
     *(f"{test}[{text}]" for test in _KEPT_EXACTLY for text in _FOREIGN),
     "test_create_run_at_name_limit_is_kept_whole",
     "test_log_metric_with_unusual_keys_keeps_all",
+    "test_log_model_metrics_with_unusual_keys_keeps_all",
     "test_log_param_at_length_limit_is_kept_whole[\\U0001f600]",
     "test_log_param_with_unusual_keys_keeps_all",
     "test_log_params_and_tags_seen_behind_the_store_are_exact",

@@ -13,7 +13,15 @@ from tests.backends.wire import Wire
 
 from holdall.backends.sql import server
 from holdall.conformance_tests.emulators import shared_server
-from holdall.stores import BackendStore, Metric, Param, RunTag, open_backend_store
+from holdall.stores import (
+    BackendStore,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    RunTag,
+    as_logged_model_store,
+    open_backend_store,
+)
 
 pytestmark = pytest.mark.extras
 
@@ -95,12 +103,30 @@ def test_create_run_takes_at_most_two_round_trips(store: BackendStore, wire: Wir
         assert _spent(wire, lambda: store.create_run("0", tags=tags, run_name="a name")) <= 2
 
 
+def test_use_logged_model_takes_few_round_trips(store: BackendStore, run_id: str, wire: Wire) -> None:
+    models = as_logged_model_store(store)
+    model = models.create_logged_model("0", params={"p": "1"}, tags={"t": "1"}).model_id
+    for step in range(10):
+        points = [Metric(f"m{index}", 1.0, step, step) for index in range(1000)]
+        assert _spent(wire, partial(models.log_model_metrics, model, run_id, points)) <= 3
+        assert _spent(wire, partial(models.log_outputs, run_id, [LoggedModelOutput(f"m-{step}", step)])) <= 4
+        assert _spent(wire, partial(models.finalize_logged_model, model, "READY")) <= 3
+        assert _spent(wire, partial(models.create_logged_model, "0", tags={"t": "1"})) <= 3
+        assert _spent(wire, partial(store.get_run, run_id)) == 1
+
+
 def test_read_run_or_history_takes_one_round_trip(store: BackendStore, run_id: str, wire: Wire) -> None:
     points = [Metric(f"m{index % 20}", 1.0, index, index) for index in range(1000)]
     store.log_batch(run_id, points)
     store.log_batch(run_id, [], [Param("p", "1")], [RunTag("t", "1")])
+    models = as_logged_model_store(store)
+    model = models.create_logged_model("0").model_id
+    models.log_model_metrics(model, run_id, points[:20])
+    models.log_outputs(run_id, [LoggedModelOutput(model)])
     for _ in range(8):
         assert _spent(wire, lambda: store.get_run(run_id)) == 1
+        assert _spent(wire, lambda: models.get_logged_model(model)) == 1
+        assert _spent(wire, lambda: models.search_logged_models(["0"], max_results=5)) <= 3
         assert _spent(wire, lambda: store.get_metric_history(run_id, "m0")) == 1
         assert _spent(wire, lambda: store.get_metric_history(run_id, "absent")) == 1
         assert _spent(wire, lambda: store.get_experiment("0")) == 1

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from holdall.stores import BackendStore, Metric, Param, Run, RunTag, open_backend_store
+from holdall.stores import (
+    BackendStore,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    as_logged_model_store,
+    open_backend_store,
+)
 
 
 @pytest.fixture
@@ -55,6 +64,18 @@ def test_log_values_takes_a_fixed_number_of_statements(store: BackendStore, run:
     ]
     assert _spent(statements, lambda: store.log_param(run_id, Param("p", "1"))) == ["INSERT"]
     assert _spent(statements, lambda: store.set_tag(run_id, RunTag("t", "1"))) == ["INSERT"]
+
+
+def test_read_run_or_model_takes_a_fixed_number_of_statements(
+    store: BackendStore, run: Run, statements: list[str]
+) -> None:
+    models, run_id = as_logged_model_store(store), run.info.run_id
+    model = models.create_logged_model("0", tags={"t": "1"}).model_id
+    for step in range(3):
+        models.log_model_metrics(model, run_id, [Metric("m", 1.0, 1, step)])
+        models.log_outputs(run_id, [LoggedModelOutput(model), LoggedModelOutput(f"m-{step}", step)])
+        assert _spent(statements, lambda: store.get_run(run_id)) == ["BEGIN", *["SELECT"] * 5, "ROLLBACK"]
+        assert _spent(statements, lambda: models.get_logged_model(model)) == ["BEGIN", *["SELECT"] * 4, "ROLLBACK"]
 
 
 def test_repeat_batch_after_long_history_costs_what_it_cost_at_first(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
+from holdall.backends.memory import MemoryBackendStore
 from holdall.stores import (
+    Capabilities,
     LoggedModelMetric,
     LoggedModelOutput,
     Metric,
     ReadOnly,
+    StoreURI,
     TemporarilyUnavailable,
     Unsupported,
     as_logged_model_store,
@@ -23,8 +26,14 @@ from holdall.stores.wrappers import FaultyBackendStore, ReadOnlyBackendStore, Wr
 MODEL_ID = "m-" + "0" * 32
 
 
-def test_ask_store_without_models_for_them_is_unsupported(tmp_path: Path) -> None:
-    with WrapperBackendStore(open_backend_store(f"sqlite:///{tmp_path}/db")) as store:
+class _WithoutModels(MemoryBackendStore):
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, logged_models=False)
+
+
+def test_ask_store_without_models_for_them_is_unsupported() -> None:
+    with WrapperBackendStore(_WithoutModels(StoreURI.parse("memory://"))) as store:
         for each in (store, store.inner):
             with pytest.raises(Unsupported):
                 as_logged_model_store(each)
