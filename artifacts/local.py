@@ -97,7 +97,8 @@ class LocalArtifactStore(ArtifactStore):
                 if not stat.S_ISREG(status.st_mode):
                     raise InvalidParameterValue(f"Artifact {path!r} is not a file; list it, or name a file in it.")
                 os.lseek(file, offset, os.SEEK_SET)
-                return OpenedArtifact(os.fdopen(file, "rb", buffering=0), status.st_size)
+                version = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
+                return OpenedArtifact(os.fdopen(file, "rb", buffering=0), status.st_size, version=version)
             except BaseException:
                 os.close(file)
                 raise

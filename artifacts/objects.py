@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
 
-from holdall.artifacts.http_client import Body, HttpResponse
 from holdall.artifacts.parts import PartedUpload, PartedWriter, UploadTarget
 from holdall.artifacts.remote import RemoteArtifactStore
 from holdall.stores.artifact_io import ArtifactWriter, Digest, OpenedArtifact
 from holdall.stores.atomic_file import PRIVATE_PREFIX
 from holdall.stores.entities import FileInfo
 from holdall.stores.errors import InternalError, InvalidParameterValue, NotFound
+from holdall.stores.http_client import Body, HttpResponse
 from holdall.stores.paths import validate_artifact_path
 from holdall.stores.retries import RetryPolicy
 from holdall.stores.transfers import Transfer

@@ -16,10 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from holdall.artifacts.http_client import Body
 from holdall.stores.artifact_io import CHUNK_SIZE, ArtifactReader, ArtifactWriter, Digest, Digester
 from holdall.stores.atomic_file import AtomicFile
 from holdall.stores.errors import DataLoss, HoldallError
+from holdall.stores.http_client import Body
 from holdall.stores.transfers import Transfer
 
 __all__ = ["PART_SIZE", "PartPool", "PartedUpload", "PartedWriter", "RangedDownload", "UploadTarget"]

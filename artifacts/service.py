@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from holdall.artifacts.http_client import Body, HttpClient, HttpResponse
 from holdall.stores.errors import (
     DataLoss,
     HoldallError,
@@ -18,14 +16,14 @@ from holdall.stores.errors import (
     TemporarilyUnavailable,
     Unauthenticated,
 )
+from holdall.stores.http_client import Body, HttpClient, HttpResponse
 from holdall.stores.retries import RetryPolicy
 
-__all__ = ["SUCCESS", "Refusal", "Request", "Service", "Signer", "retry_after"]
+__all__ = ["SUCCESS", "Refusal", "Request", "Service", "Signer"]
 
 SUCCESS = frozenset({200, 201, 202, 204, 206})
 
 _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
-_LONGEST_RETRY_AFTER = 60.0
 
 
 @dataclass(slots=True)
@@ -170,10 +168,3 @@ class Service(ABC):
             if recovered or not self.recover(refusal):
                 raise self.refusal_error(refusal, request)
             recovered = True
-
-
-def retry_after(response: HttpResponse) -> float:
-    """Seconds that an answer asks to be left alone, 0 if it does not say, and never more than a minute."""
-    with suppress(ValueError):
-        return min(float(response.headers.get("Retry-After") or 0), _LONGEST_RETRY_AFTER)
-    return 0.0

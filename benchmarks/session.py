@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from benchmarks.databases import BenchmarkServer, serving
 from benchmarks.environment import find_mlflow_python
 from benchmarks.measure import Result, compare
 from benchmarks.operations import Operation
 from benchmarks.peer import Peer
 from benchmarks.progress import Progress
-from benchmarks.server import BenchmarkServer, serving
 from benchmarks.suites import Suite
 from benchmarks.workload import Scale
 

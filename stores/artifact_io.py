@@ -254,6 +254,11 @@ class ArtifactReader(io.RawIOBase):
         self._verify(data)
         return len(data)
 
+    @property
+    def version(self) -> str | None:
+        """What tells this content from others of the same name, if the store has such a thing."""
+        return self._opened.version
+
     def require_same(self, other: ArtifactReader) -> None:
         """Refuse to be a range of another content than `other` is.
 
@@ -377,6 +382,16 @@ class ArtifactUpload(io.BufferedIOBase, BinaryIO):
                 for start in range(0, len(view), CHUNK_SIZE):
                     self._send(view[start : start + CHUNK_SIZE])
             return len(view)
+
+    def digest(self) -> Digest:
+        """Digest of what was written so far, of the kind that the store verifies with.
+
+        Raises:
+            HoldallError: The store refused what was still waiting; the upload is dropped.
+        """
+        self._check_open()
+        self._send_buffer()
+        return self._digester.digest()
 
     def close(self) -> None:
         """Make the file appear. Closing again does nothing.

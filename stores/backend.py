@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from holdall.stores import validation
 from holdall.stores.base import Store
@@ -42,8 +43,6 @@ from holdall.stores.search import (
 from holdall.stores.uri import StoreURI
 
 __all__ = ["BackendStore"]
-
-MAX_LOCATION_LENGTH = 2048
 
 
 class BackendStore(Store):
@@ -87,6 +86,14 @@ class BackendStore(Store):
         self.artifact_root = (artifact_root or self._default_artifact_root()).absolute()
         self.created = False
 
+    def group_calls(self) -> AbstractContextManager[None]:
+        """Let the calls of this thread in the block become durable together at its end, where that is quicker.
+
+        Each is still done wholly or not at all, and sees what those before it have done. Nobody is to be told that one
+        is done before the block has ended; if it ends with an error, none is.
+        """
+        return nullcontext()
+
     def describe(self) -> dict[str, str]:
         """Facts about the opened store for people, as `holdall info` shows them: name → text. Derived; extend it."""
         return {
@@ -122,7 +129,7 @@ class BackendStore(Store):
         """
         self._check_writable()
         validation.validate_experiment_name(name)
-        location = None if artifact_location is None else _location(artifact_location)
+        location = None if artifact_location is None else validation.validate_artifact_location(artifact_location)
         labels = validation.validate_items(tags, "tags")
         checked = {tag.key: tag.value for tag in map(validation.validate_experiment_tag, labels)}
 
@@ -221,7 +228,8 @@ class BackendStore(Store):
             InvalidParameterValue: An argument is malformed, or the token belongs to another query.
         """
         self._check_open()
-        view, limit = _view(view_type), validation.validate_max_results(max_results, validation.MAX_SEARCH_RESULTS)
+        view = validation.validate_view_type(view_type)
+        limit = validation.validate_max_results(max_results, validation.MAX_SEARCH_RESULTS)
         clauses, ordering = parse_experiment_filter(filter_string), parse_experiment_order_by(order_by or ())
         mark = fingerprint("experiments", view, clauses, ordering)
         after = decode_token(mark, page_token, len(ordering))
@@ -345,7 +353,8 @@ class BackendStore(Store):
         """
         self._check_open()
         ids = validation.validate_experiment_ids(experiment_ids)
-        view, limit = _view(run_view_type), validation.validate_max_results(max_results, validation.MAX_SEARCH_RESULTS)
+        view = validation.validate_view_type(run_view_type)
+        limit = validation.validate_max_results(max_results, validation.MAX_SEARCH_RESULTS)
         clauses, ordering = parse_run_filter(filter_string), parse_run_order_by(order_by or ())
         mark = fingerprint("runs", sorted(ids), view, clauses, ordering)
         after = decode_token(mark, page_token, len(ordering))
@@ -627,14 +636,6 @@ class BackendStore(Store):
         return StoreURI.parse("mlartifacts")
 
 
-def _view(view_type: ViewType) -> ViewType:
-    try:
-        return ViewType(view_type)
-    except ValueError:
-        known = ", ".join(f"ViewType.{view.name}" for view in ViewType)
-        raise InvalidParameterValue(f"Invalid view type {view_type!r}; use one of {known}.") from None
-
-
 def _initial_run_name(run_name: str | None, tags: dict[str, str]) -> str:
     tagged = tags.get(RUN_NAME_TAG)
     if run_name and tagged and run_name != tagged:
@@ -642,13 +643,3 @@ def _initial_run_name(run_name: str | None, tags: dict[str, str]) -> str:
             f"run_name is {run_name!r}, but the tag {RUN_NAME_TAG!r} is {tagged!r}; give one of them, or equal ones."
         )
     return validation.validate_run_name(run_name or tagged or new_run_name())
-
-
-def _location(text: str) -> str:
-    validation.validate_text(text, "artifact_location", MAX_LOCATION_LENGTH)
-    uri = StoreURI.parse(text)
-    if uri.scheme == "runs":
-        raise InvalidParameterValue(f"Invalid artifact location {uri}: a run cannot hold an experiment's artifacts.")
-    if uri.query and uri.scheme in ("http", "https", "mlflow-artifacts"):
-        raise InvalidParameterValue(f"Invalid artifact location {uri}: a query ('?') means nothing in it.")
-    return uri.absolute().render(hide_password=False)

@@ -55,6 +55,8 @@ _BACKENDS = _Kind(
     "holdall.backend_stores",
     {
         "file": _Entry("holdall.backends.file:FileBackendStore"),
+        "http": _Entry("holdall.backends.http.store:HttpBackendStore"),
+        "https": _Entry("holdall.backends.http.store:HttpBackendStore"),
         "mariadb": _Entry("holdall.backends.sql.mysql:MysqlBackendStore", "mysql", ("pymysql",)),
         "memory": _Entry("holdall.backends.memory:MemoryBackendStore"),
         "mysql": _Entry("holdall.backends.sql.mysql:MysqlBackendStore", "mysql", ("pymysql",)),
@@ -70,6 +72,9 @@ _ARTIFACTS = _Kind(
         "abfss": _Entry("holdall.artifacts.azure.store:AzureArtifactStore", "azure", ("azure",)),
         "file": _Entry("holdall.artifacts.local:LocalArtifactStore"),
         "gs": _Entry("holdall.artifacts.gcs.store:GcsArtifactStore", "gcs", ("google", "google_crc32c")),
+        "http": _Entry("holdall.artifacts.http.store:ProxiedArtifactStore"),
+        "https": _Entry("holdall.artifacts.http.store:ProxiedArtifactStore"),
+        "mlflow-artifacts": _Entry("holdall.artifacts.http.store:ProxiedArtifactStore"),
         "s3": _Entry("holdall.artifacts.s3.store:S3ArtifactStore", "s3", ("boto3", "botocore")),
         "sftp": _Entry("holdall.artifacts.sftp.store:SftpArtifactStore", "sftp", ("paramiko",)),
         "wasb": _Entry("holdall.artifacts.azure.store:AzureArtifactStore", "azure", ("azure",)),

@@ -149,7 +149,7 @@ class StoreURI:
         """
         if self.plain:
             return self.path
-        text = self.scheme + (f"+{self.driver}" if self.driver else "") + "://"
+        text = self.scheme + (f"+{self.driver}" if self.driver else "") + ("://" if self._has_authority else ":")
         if self.username is not None or self.password is not None:
             text += quote(self.username or "", safe="")
             if self.password is not None:
@@ -164,6 +164,12 @@ class StoreURI:
             shown = [(key, _SECRET if hide_password and _is_secret(key) else value) for key, value in self.query]
             text += "?" + urlencode(shown, safe="/:*")
         return text
+
+    @property
+    def _has_authority(self) -> bool:
+        """Whether `//` comes before the path: not in `mlflow-artifacts:/path`, which is how MLflow writes that."""
+        named = self.host or self.username is not None or self.password is not None or self.port is not None
+        return bool(named) or self.scheme != "mlflow-artifacts" or self.path.startswith("//")
 
     def __str__(self) -> str:
         return self.render()

@@ -13,8 +13,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
-from holdall.stores.entities import Dataset, DatasetInput, ExperimentTag, InputTag, Metric, Param, RunStatus, RunTag
+from holdall.stores.entities import (
+    Dataset,
+    DatasetInput,
+    ExperimentTag,
+    InputTag,
+    Metric,
+    Param,
+    RunStatus,
+    RunTag,
+    ViewType,
+)
 from holdall.stores.errors import InvalidParameterValue
+from holdall.stores.uri import StoreURI
 
 __all__ = [
     "MAX_BATCH_ENTITIES",
@@ -30,6 +41,7 @@ __all__ = [
     "MAX_SEARCH_RESULTS",
     "check_batch_limits",
     "is_valid_key",
+    "validate_artifact_location",
     "validate_dataset_input",
     "validate_experiment_id",
     "validate_experiment_ids",
@@ -50,6 +62,7 @@ __all__ = [
     "validate_run_tags",
     "validate_text",
     "validate_timestamp",
+    "validate_view_type",
 ]
 
 T = TypeVar("T")
@@ -66,6 +79,7 @@ MAX_BATCH_PARAMS = 100
 MAX_BATCH_TAGS = 100
 MAX_BATCH_ENTITIES = 1000
 MAX_SEARCH_RESULTS = 50000
+MAX_LOCATION_LENGTH = 2048
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _LARGEST_FINITE = 1.7976931348623157e308
@@ -167,6 +181,16 @@ def validate_experiment_name(name: object) -> str:
     if not text:
         raise InvalidParameterValue("Invalid experiment name '': it must not be empty.")
     return text
+
+
+def validate_artifact_location(location: object) -> str:
+    """Check where an experiment keeps artifacts: a URI or path of at most 2048 characters; gives it absolute."""
+    uri = StoreURI.parse(validate_text(location, "artifact_location", MAX_LOCATION_LENGTH))
+    if uri.scheme == "runs":
+        raise InvalidParameterValue(f"Invalid artifact location {uri}: a run cannot hold an experiment's artifacts.")
+    if uri.query and uri.scheme in ("http", "https", "mlflow-artifacts"):
+        raise InvalidParameterValue(f"Invalid artifact location {uri}: a query ('?') means nothing in it.")
+    return uri.absolute().render(hide_password=False)
 
 
 def validate_run_name(name: object) -> str:
@@ -355,6 +379,15 @@ def validate_dataset_input(item: DatasetInput, what: str = "datasets[0]") -> Dat
         validate_text(tag.value, f"{what}.tags[{index}].value", 500)
         tags[tag.key] = tag
     return DatasetInput(dataset, tuple(tags.values()))
+
+
+def validate_view_type(view_type: object) -> ViewType:
+    """Check which lifecycle stages to look at."""
+    try:
+        return ViewType(view_type)  # type: ignore[arg-type]
+    except ValueError:
+        known = ", ".join(f"ViewType.{view.name}" for view in ViewType)
+        raise InvalidParameterValue(f"Invalid view type {view_type!r}; use one of {known}.") from None
 
 
 def validate_max_results(value: object, maximum: int) -> int:

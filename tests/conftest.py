@@ -11,8 +11,12 @@ from tests.interop import peers
 
 from holdall.conformance_tests.emulators import emulators_dir
 
-collect_ignore_glob = ["artifacts/test_sftp*.py"] if os.environ.get("HOLDALL_TEST_MINIMAL") == "1" else []
-"""Modules that cannot even be imported without the extras: they play SSH servers themselves."""
+collect_ignore_glob = (
+    ["artifacts/test_http*.py", "artifacts/test_sftp*.py", "backends/test_http*.py", "server/*.py"]
+    if os.environ.get("HOLDALL_TEST_MINIMAL") == "1"
+    else []
+)
+"""Modules that cannot even be imported without the extras: they play SSH servers, or talk to `holdall server`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

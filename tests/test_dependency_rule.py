@@ -47,9 +47,11 @@ EXCEPTIONS: dict[str, set[str]] = {
 """Modules that may import more: each emulator its client library. Stale ones fail."""
 
 ROOT_THIRD_PARTY = {
+    "httptools",
     "joblib",
     "matplotlib",
     "numpy",
+    "orjson",
     "pandas",
     "PIL",
     "plotly",
@@ -58,6 +60,7 @@ ROOT_THIRD_PARTY = {
     "sklearn",
     "sqlalchemy",
     "typer",
+    "uvicorn",
     "yaml",
 }
 """What the package root (fluent API, client, command line) may import besides holdall."""

@@ -14,9 +14,8 @@ from xml.etree import ElementTree
 
 from holdall.artifacts.azure.options import AzureOptions
 from holdall.artifacts.azure.signing import AzureSigner
-from holdall.artifacts.http_client import Body, HttpClient, HttpResponse, HttpSettings
 from holdall.artifacts.objects import content_type
-from holdall.artifacts.service import SUCCESS, Refusal, Request, Service, retry_after
+from holdall.artifacts.service import SUCCESS, Refusal, Request, Service
 from holdall.stores.errors import (
     DataLoss,
     HoldallError,
@@ -27,6 +26,7 @@ from holdall.stores.errors import (
     TemporarilyUnavailable,
     Unauthenticated,
 )
+from holdall.stores.http_client import Body, HttpClient, HttpResponse, HttpSettings
 from holdall.stores.retries import RetryPolicy
 
 __all__ = ["BlobEntry", "BlobPage", "BlobService", "Overtaken", "is_directory", "md5_base64"]
@@ -345,7 +345,7 @@ def _refusal(response: HttpResponse, text: str) -> Refusal:
             message = root.findtext("Message", "").partition("\n")[0].strip()
         except ElementTree.ParseError:
             pass  # a proxy's page; the status tells enough
-    return Refusal(response.status, code, message, retry_after(response))
+    return Refusal(response.status, code, message, response.retry_after)
 
 
 def _parse(body: bytes) -> ElementTree.Element:

@@ -15,7 +15,6 @@ from holdall.artifacts.azure.presigning import Presigner
 from holdall.artifacts.azure.service import BlobEntry, BlobService, Overtaken, is_directory
 from holdall.artifacts.azure.signing import SharedKeySigner, TokenSigner, new_signer
 from holdall.artifacts.azure.uploads import MOST_BLOCKS, BlockIds, BlockUpload
-from holdall.artifacts.http_client import Body, HttpResponse
 from holdall.artifacts.objects import (
     ListedObject,
     ObjectArtifactStore,
@@ -37,6 +36,7 @@ from holdall.stores.artifact_io import Digest, OpenedArtifact
 from holdall.stores.capabilities import ArtifactCapabilities
 from holdall.stores.entities import FileInfo
 from holdall.stores.errors import InvalidParameterValue, NotFound
+from holdall.stores.http_client import Body, HttpResponse
 from holdall.stores.paths import validate_artifact_path
 from holdall.stores.retries import RetryPolicy
 from holdall.stores.transfers import Transfer

@@ -8,10 +8,10 @@ import secrets
 from base64 import b64decode, b64encode
 
 from holdall.artifacts.azure.service import BlobService
-from holdall.artifacts.http_client import Body
 from holdall.artifacts.parts import PartedUpload
 from holdall.stores.artifact_io import Digest
 from holdall.stores.errors import HoldallError, NotFound
+from holdall.stores.http_client import Body
 
 __all__ = ["MOST_BLOCKS", "BlockIds", "BlockUpload"]
 

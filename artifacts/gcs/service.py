@@ -16,9 +16,8 @@ from urllib.parse import quote, urlsplit
 import google_crc32c
 
 from holdall.artifacts.gcs.options import GcsOptions
-from holdall.artifacts.http_client import Body, HttpClient, HttpResponse, HttpSettings
 from holdall.artifacts.objects import ListedObject, ObjectPage, all_pages, content_type, require_below
-from holdall.artifacts.service import Refusal, Request, Service, Signer, retry_after
+from holdall.artifacts.service import Refusal, Request, Service, Signer
 from holdall.stores.artifact_io import Digest, register_hash
 from holdall.stores.errors import (
     DataLoss,
@@ -28,6 +27,7 @@ from holdall.stores.errors import (
     NotFound,
     TemporarilyUnavailable,
 )
+from holdall.stores.http_client import Body, HttpClient, HttpResponse, HttpSettings
 from holdall.stores.retries import RetryPolicy
 
 __all__ = ["CRC32C", "GcsService", "KeptObject", "TemporaryObject", "kept_digest"]
@@ -366,7 +366,7 @@ def _parse_refusal(response: HttpResponse, text: str) -> Refusal:
         pass  # a proxy's page, or plain text; the status tells enough
     if response.status == 400 and "match calculated" in message:
         code = _CHECKSUM_MISMATCH
-    return Refusal(response.status, code, message, retry_after(response))
+    return Refusal(response.status, code, message, response.retry_after)
 
 
 def _json_object(body: bytes) -> Mapping[str, object]:

@@ -9,13 +9,13 @@ from holdall.artifacts.gcs.sdk import UrlSigner
 from holdall.artifacts.gcs.service import CRC32C, GcsService, kept_digest
 from holdall.artifacts.gcs.signing import AnonymousSigner, GoogleCredentials, TokenSigner
 from holdall.artifacts.gcs.uploads import MOST_SOURCES, CompositeUpload, ResumableUpload, remove_stale_parts
-from holdall.artifacts.http_client import Body
 from holdall.artifacts.objects import ObjectArtifactStore, ObjectPage, whole_size
 from holdall.artifacts.parts import PART_SIZE, PartedUpload
 from holdall.stores.artifact_abilities import PresignedURL, PresignedURLs
 from holdall.stores.artifact_io import Digest, OpenedArtifact
 from holdall.stores.capabilities import ArtifactCapabilities
 from holdall.stores.errors import InvalidParameterValue
+from holdall.stores.http_client import Body
 from holdall.stores.paths import validate_artifact_path
 from holdall.stores.retries import RetryPolicy
 from holdall.stores.uri import StoreURI

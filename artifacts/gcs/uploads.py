@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 
 from holdall.artifacts.gcs.options import CHUNK_STEP
 from holdall.artifacts.gcs.service import CRC32C, GcsService, KeptObject, TemporaryObject
-from holdall.artifacts.http_client import Body
 from holdall.artifacts.parts import PartedUpload
 from holdall.stores.artifact_io import Digest, Digester
 from holdall.stores.atomic_file import PRIVATE_PREFIX, STALE_SECONDS
 from holdall.stores.errors import DataLoss, HoldallError, InternalError, PermissionDenied, TemporarilyUnavailable
+from holdall.stores.http_client import Body
 from holdall.stores.retries import RetryPolicy
 from holdall.stores.transfers import Transfer
 

@@ -13,12 +13,12 @@ from urllib.parse import quote, unquote_plus
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from holdall.artifacts.http_client import Body, HttpClient, HttpResponse, HttpSettings
 from holdall.artifacts.objects import ListedObject, ObjectPage, content_type
 from holdall.artifacts.s3.sdk import S3Sdk
 from holdall.artifacts.s3.signing import S3Signer
-from holdall.artifacts.service import Refusal, Request, Service, Signer, retry_after
+from holdall.artifacts.service import Refusal, Request, Service, Signer
 from holdall.stores.errors import HoldallError, InternalError, NotFound, TemporarilyUnavailable
+from holdall.stores.http_client import Body, HttpClient, HttpResponse, HttpSettings
 from holdall.stores.retries import RetryPolicy
 
 __all__ = ["S3Service", "SentPart"]
@@ -217,7 +217,7 @@ class S3Service(Service):
         region = response.headers.get("x-amz-bucket-region")
         if region and code in ("", "PermanentRedirect", "AuthorizationHeaderMalformed", "TemporaryRedirect"):
             code = _OTHER_REGION + region
-        return Refusal(response.status, code, message, retry_after(response))
+        return Refusal(response.status, code, message, response.retry_after)
 
     def recover(self, refusal: Refusal) -> bool:
         if refusal.code.startswith(_OTHER_REGION):

@@ -6,7 +6,6 @@ import threading
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
-from holdall.artifacts.http_client import Body, HttpResponse, HttpSettings
 from holdall.artifacts.objects import ObjectArtifactStore, ObjectPage, whole_size
 from holdall.artifacts.parts import PartedUpload
 from holdall.artifacts.s3.options import S3Options
@@ -24,6 +23,7 @@ from holdall.stores.artifact_abilities import (
 from holdall.stores.artifact_io import Digest, OpenedArtifact
 from holdall.stores.capabilities import ArtifactCapabilities
 from holdall.stores.errors import InvalidParameterValue
+from holdall.stores.http_client import Body, HttpResponse, HttpSettings
 from holdall.stores.paths import validate_artifact_path
 from holdall.stores.retries import RetryPolicy
 from holdall.stores.uri import StoreURI

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
+from holdall.artifacts.http.addresses import locate_artifacts
 from holdall.defaults import Target
 from holdall.stores.artifacts import ArtifactStore
 from holdall.stores.backend import BackendStore
 from holdall.stores.resolution import open_artifact_store, open_backend_store
+from holdall.stores.uri import StoreURI
 
 __all__ = ["ArtifactStores", "Connection"]
 
@@ -34,10 +36,14 @@ class ArtifactStores:
     Args:
         read_only: Open them read-only.
         keep: How many unused ones stay open.
+        tracking: Of the store of the runs; if it is a tracking server, that moves their `mlflow-artifacts:`.
     """
 
-    def __init__(self, *, read_only: bool = False, keep: int = MAX_ARTIFACT_STORES) -> None:
+    def __init__(
+        self, *, read_only: bool = False, keep: int = MAX_ARTIFACT_STORES, tracking: StoreURI | None = None
+    ) -> None:
         self.read_only = read_only
+        self._tracking = tracking
         self._keep = keep
         self._lock = Lock()
         self._open: OrderedDict[str, _Shared] = OrderedDict()
@@ -52,7 +58,7 @@ class ArtifactStores:
         with self._lock:
             shared = self._open.get(uri)
             if shared is None:
-                shared = self._open[uri] = _Shared(open_artifact_store(uri, read_only=self.read_only))
+                shared = self._open[uri] = _Shared(self._opened(uri))
             shared.users += 1
             self._open.move_to_end(uri)
         try:
@@ -63,6 +69,10 @@ class ArtifactStores:
                 surplus = self._take_surplus()
             for store in surplus:
                 store.close()
+
+    def _opened(self, uri: str) -> ArtifactStore:
+        located = locate_artifacts(StoreURI.parse(uri), self._tracking)
+        return open_artifact_store(located, read_only=self.read_only)
 
     def _take_surplus(self) -> list[ArtifactStore]:
         idle = [uri for uri, shared in self._open.items() if not shared.users]
@@ -96,7 +106,7 @@ class Connection:
     def __init__(self, target: Target, *, read_only: bool = False) -> None:
         self.target = target
         self.store = open_backend_store(target.uri, artifact_root=target.artifact_root, read_only=read_only)
-        self.artifacts = ArtifactStores(read_only=read_only)
+        self.artifacts = ArtifactStores(read_only=read_only, tracking=target.uri)
         self.table_lock = Lock()
         self._artifact_uris: dict[str, str] = {}
         self._closer = weakref.finalize(self, _close, self.store, self.artifacts)

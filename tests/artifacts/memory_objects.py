@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from holdall.artifacts.http_client import Body
 from holdall.artifacts.objects import ListedObject, ObjectArtifactStore, ObjectPage
 from holdall.artifacts.parts import PartedUpload
 from holdall.stores import ArtifactCapabilities, Digest, OpenedArtifact, StoreURI
+from holdall.stores.http_client import Body
 from holdall.stores.retries import RetryPolicy
 
 __all__ = ["Bucket", "MemoryObjectStore"]

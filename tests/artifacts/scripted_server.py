@@ -54,7 +54,11 @@ class Answer:
 
 
 class ScriptedServer(ThreadingHTTPServer):
-    """Answers by a function, and keeps what was asked."""
+    """Answers by a function, and keeps what was asked.
+
+    Attributes:
+        reads_chunks: Whether bodies in chunks are read before the answer; their trailers are then among the headers.
+    """
 
     daemon_threads = True
 
@@ -62,6 +66,7 @@ class ScriptedServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = answer
         self.asked: list[Asked] = []
+        self.reads_chunks = False
         self._scheme = "http"
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -89,13 +94,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         server = cast(ScriptedServer, self.server)
         parts = urlsplit(self.path)
-        asked = Asked(
-            self.command,
-            parts.path,
-            dict(parse_qsl(parts.query, keep_blank_values=True)),
-            {name.lower(): value for name, value in self.headers.items()},
-            self.rfile.read(int(self.headers.get("Content-Length") or 0)),
-        )
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = self.rfile.read(int(headers.get("content-length") or 0))
+        if server.reads_chunks and headers.get("transfer-encoding") == "chunked":
+            body = self._read_chunks(headers)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        asked = Asked(self.command, parts.path, query, headers, body)
         server.asked.append(asked)
         answer = server.answer(asked)
         if answer.hang_up:
@@ -107,6 +111,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
+
+    def _read_chunks(self, headers: dict[str, str]) -> bytes:
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while line := self.rfile.readline().decode().strip():
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        return body
 
     def log_message(self, format: str, *args: object) -> None:
         pass

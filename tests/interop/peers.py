@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,19 +13,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.interop.snapshot import Snapshot
 from tests.interop.steps import ROOT, Search, Step
 
-__all__ = ["VERSIONS", "Peer", "Place", "peer_python", "peers_dir"]
+__all__ = ["VERSIONS", "Peer", "Place", "peer_python", "peer_uri", "peers_dir"]
 
 Place = Path | str
 """Where a store is: a file `*.db` that is a SQLite database, another path for a folder of files, or a server's URI."""
 
 VERSIONS = ("2.22.5", "3.17.2")
 
-_PACKAGES = ("alembic", "sqlalchemy>=2.0,<2.1", "psycopg2-binary", "PyMySQL", "cryptography")
-"""What the SQL store needs beside mlflow-skinny. MLflow 2.22 imports a name that SQLAlchemy 2.1 no longer has."""
+_PACKAGES = ("sqlalchemy>=2.0,<2.1", "psycopg2-binary", "PyMySQL")
+"""What the SQL store needs beside MLflow. MLflow 2.22 imports a name that SQLAlchemy 2.1 no longer has."""
 
 _DRIVERS = {"postgresql": "postgresql+psycopg2", "mariadb": "mysql+pymysql", "mysql": "mysql+pymysql"}
 """MLflow's schemes for ours."""
@@ -33,6 +35,7 @@ _SETTINGS = {
     "PYTHONUTF8": "1",
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_ALLOW_FILE_STORE": "true",  # MLflow 3 opens no folder without it
+    "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
 _NOTE = "requirements.txt"
@@ -59,24 +62,39 @@ class Peer:
         self, place: Place, steps: Sequence[Step] = (), searches: Sequence[Search] = ()
     ) -> tuple[Snapshot, list[list[str]]]:
         """Open or create a store, take steps, then search; everything that is there then, and what was found."""
-        request = {"uri": _uri(place), "root": ROOT, "steps": steps, "searches": searches}
+        request = {"uri": peer_uri(place), "root": ROOT, "steps": steps, "searches": searches}
         answer = json.loads(self._run([str(_SCRIPT)], json.dumps(request)))
         return answer["snapshot"], answer["found"]
 
     def upgrade(self, database: Place) -> None:
         """`mlflow db upgrade`."""
-        self._run(["-m", "mlflow", "db", "upgrade", _uri(database)])
+        self._run(["-m", "mlflow", "db", "upgrade", peer_uri(database)])
 
     def collect_garbage(self, folder: Path) -> None:
         """`mlflow gc`: remove all deleted runs and experiments for good."""
         store = str(folder)
         self._run(["-m", "mlflow", "gc", "--backend-store-uri", store], MLFLOW_TRACKING_URI=store)
 
-    def _run(self, arguments: list[str], stdin: str = "", **settings: str) -> str:
-        # Neither our package nor the settings of whoever runs the tests may reach the peer.
+    def run_script(self, script: Path, request: object, **settings: str) -> Any:
+        """Run a script as its user would, under its bare name: nothing that it logs tells of this machine.
+
+        Args:
+            script: Reads JSON on its standard input and answers with JSON on its standard output.
+            request: What it is given.
+            settings: Variables of its environment besides.
+        """
+        return json.loads(self._run([script.name], json.dumps(request), [script], **settings))
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """The variables it runs with: neither our package nor the settings of whoever runs the tests reach it."""
         hidden = ("PYTHON", "MLFLOW", "COV_", "COVERAGE")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+        return kept | _SETTINGS | settings
+
+    def _run(self, arguments: list[str], stdin: str = "", files: Sequence[Path] = (), **settings: str) -> str:
         with tempfile.TemporaryDirectory() as folder:  # MLflow writes where it works
+            for file in files:
+                shutil.copy(file, folder)
             done = subprocess.run(
                 [str(self.python), *arguments],
                 input=stdin,
@@ -84,14 +102,15 @@ class Peer:
                 text=True,
                 encoding="utf-8",
                 cwd=folder,
-                env=environment | _SETTINGS | settings,
+                env=self.environment(**settings),
                 check=False,
             )
         assert done.returncode == 0, f"the peer failed on {arguments}:\n{done.stderr[-4000:]}"
         return done.stdout
 
 
-def _uri(place: Place) -> str:
+def peer_uri(place: Place) -> str:
+    """What MLflow calls a place."""
     if isinstance(place, str):
         scheme, colon, address = place.partition(":")
         return _DRIVERS[scheme] + colon + address
@@ -126,7 +145,7 @@ def peers_dir() -> Path:
 
 
 def _requirements(version: str) -> list[str]:
-    return [f"mlflow-skinny=={version}", *_PACKAGES]
+    return [f"mlflow=={version}", *_PACKAGES]
 
 
 def _is_complete(version: str, environment: Path) -> bool:

@@ -224,7 +224,7 @@ def test_refuse_unknown_option_beside_secret_hides_it() -> None:
         ("s3://b/p/?region=r", "s3://b/p/1/x%20y?region=r"),
         ("file:///a", "file:///a/1/x%20y"),
         ("/a/", "/a/1/x y"),
-        ("mlflow-artifacts:/a", "mlflow-artifacts:///a/1/x%20y"),
+        ("mlflow-artifacts:/a", "mlflow-artifacts:/a/1/x%20y"),
     ],
 )
 def test_join_names_to_uri_appends_to_the_path(root: str, expected: str) -> None:

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from holdall.cli import artifacts, db, experiments, runs
+from holdall.cli import artifacts, db, experiments, runs, users
 from holdall.cli.conformance import conformance
 from holdall.cli.demo import demo
 from holdall.cli.info import info
 from holdall.cli.output import say_error
+from holdall.cli.server import server
 from holdall.stores.errors import HoldallError, InvalidParameterValue
 
 __all__ = ["app", "main"]
@@ -65,6 +66,8 @@ app.add_typer(artifacts.app, name="artifacts")
 app.command()(info)
 app.add_typer(db.app, name="db")
 app.command()(conformance)
+app.command()(server)
+app.add_typer(users.app, name="users")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from holdall.artifacts.http.addresses import locate_artifacts
 from holdall.cli.stores import open_for_reading
 from holdall.stores import open_artifact_store
 from holdall.stores.artifacts import ArtifactStore
@@ -152,7 +153,7 @@ def _locate(text: str, store_uri: str | None, *, is_run: bool, follow: bool) -> 
 def _artifact_root(run_id: str, store_uri: str | None, text: str) -> StoreURI:
     try:
         with open_for_reading(store_uri) as store:
-            return StoreURI.parse(store.get_run(run_id).info.artifact_uri)
+            return locate_artifacts(StoreURI.parse(store.get_run(run_id).info.artifact_uri), store.uri)
     except NotFound as error:
         if not os.path.lexists(text):
             raise

@@ -1,28 +1,30 @@
-"""HTTP for object stores: kept connections, streamed bodies, errors that say whether trying again may help.
+"""HTTP for stores: kept connections, streamed bodies, errors that say whether trying again may help.
 
-The SDKs of the services spend 1.5 to 2 ms of processor time on a request, several times what a server takes to answer
-it, and threads cannot share that work out. So their credentials and settings are used, and the requests are made here,
-on `http.client`.
+The SDKs of the object stores, and HTTP libraries in general, spend 1 to 2 ms of processor time on a request, several
+times what a server takes to answer it, and threads cannot share that work out. So the requests are made here, on
+`http.client`.
 """
 
 from __future__ import annotations
 
 import http.client
 import os
+import select
 import socket
 import ssl
-import threading
 import time
 import urllib.request
 from base64 import b64encode
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast, overload
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from holdall.stores.errors import HoldallError, InvalidParameterValue, TemporarilyUnavailable
 
-__all__ = ["Body", "HttpClient", "HttpResponse", "HttpSettings"]
+__all__ = ["Body", "HttpClient", "HttpResponse", "HttpSettings", "HttpUpload", "NotConnected"]
 
 Body = bytes | bytearray | memoryview
 
@@ -34,6 +36,11 @@ _MOST_HEADERS = 200
 _ERROR_BYTES = 1 << 16
 _DRAIN_BYTES = 1 << 16
 _PIECE = 1 << 18
+_LONGEST_RETRY_AFTER = 60.0
+
+
+class NotConnected(TemporarilyUnavailable):
+    """No connection could be made: nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +50,39 @@ class HttpSettings:
     Attributes:
         connect_timeout: Seconds to wait for a connection.
         timeout: Seconds to wait for the next bytes, either way.
-        verify: Whether the server's certificate is checked; or the file of certificates to check it with. True means
-            those of the system, or of the file that REQUESTS_CA_BUNDLE names.
+        verify: Whether the server's certificate is checked; or the file or folder of certificates to check it with.
+            True means those of the system, or of what REQUESTS_CA_BUNDLE names.
+        client_certificate: File with a certificate, and its key, by which the server knows the client; None for none.
+        remedy: What to do about a server's certificate that is not to be trusted, for messages.
     """
 
     connect_timeout: float = 10.0
     timeout: float = 60.0
     verify: bool | str = True
+    client_certificate: str | None = None
+    remedy: str = "name the file of certificates that vouches for it, or use an http:// endpoint"
 
     def tls(self) -> ssl.SSLContext:
         """What TLS connections are made with.
 
         Raises:
-            InvalidParameterValue: The file of certificates cannot be read.
+            InvalidParameterValue: A file of certificates cannot be read.
         """
-        bundle = self.verify if isinstance(self.verify, str) else os.environ.get("REQUESTS_CA_BUNDLE")
+        bundle = (self.verify if isinstance(self.verify, str) else os.environ.get("REQUESTS_CA_BUNDLE")) or None
+        is_folder = bundle is not None and os.path.isdir(bundle)
         try:
-            context = ssl.create_default_context(cafile=bundle or None)
+            context = ssl.create_default_context(
+                cafile=None if is_folder else bundle, capath=bundle if is_folder else None
+            )
         except OSError as error:
             raise InvalidParameterValue(f"Cannot read certificates from {bundle!r}.") from error
+        if self.client_certificate is not None:
+            try:
+                context.load_cert_chain(self.client_certificate)
+            except OSError as error:
+                raise InvalidParameterValue(
+                    f"Cannot read a certificate and its key from {self.client_certificate!r}."
+                ) from error
         if self.verify is False:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -140,6 +161,13 @@ class HttpResponse:
         self.headers = cast(Headers, answer.headers)
         self._taken_back = False
 
+    @property
+    def retry_after(self) -> float:
+        """Seconds that the server asks to be left alone, 0 if it does not say, and never more than a minute."""
+        with suppress(ValueError):
+            return min(max(0.0, float(self.headers.get("Retry-After", "0"))), _LONGEST_RETRY_AFTER)
+        return 0.0
+
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes, all if negative; `b''` at the end.
 
@@ -190,6 +218,65 @@ class HttpResponse:
             self._connection.close()
 
 
+class HttpUpload:
+    """A request whose body is sent in chunks, as it comes into being. For one thread; nothing of it can be repeated."""
+
+    def __init__(self, pool: HttpClient, connection: http.client.HTTPConnection) -> None:
+        self._pool, self._connection = pool, connection
+        self._is_tls = isinstance(connection.sock, ssl.SSLSocket)  # what waits to be read there may be no answer
+
+    def write(self, data: Body) -> bool:
+        """Send the next bytes.
+
+        Returns:
+            Whether the server wants more; it does not once it has answered or closed, and `finish` tells why.
+
+        Raises:
+            TemporarilyUnavailable: The connection broke.
+        """
+        for piece in _pieces((data,)):
+            if not self._is_tls and not _is_quiet(self._connection.sock):
+                return False
+            if piece and not self._send(b"".join((b"%x\r\n" % len(piece), piece, b"\r\n"))):
+                return False
+        return True
+
+    def finish(self, trailers: Mapping[str, str]) -> HttpResponse:
+        """End the body and wait for the head of the answer.
+
+        Args:
+            trailers: Headers that come after the body.
+
+        Raises:
+            TemporarilyUnavailable: No answer came; what became of the request is not known.
+        """
+        lines = "".join(f"{name}: {value}\r\n" for name, value in trailers.items())
+        self._send(f"0\r\n{lines}\r\n".encode("latin-1"))
+        return self.answer()
+
+    def answer(self) -> HttpResponse:
+        """The answer of a server that wants no more, or has got all; raises as `finish` does."""
+        try:
+            return HttpResponse(self._pool, self._connection, self._connection.getresponse())
+        except (OSError, http.client.HTTPException) as error:
+            self.abort()
+            raise self._pool.failure("broke", error) from error
+
+    def abort(self) -> None:
+        """Break off: the server sees that the body has no end."""
+        self._connection.close()
+
+    def _send(self, data: bytes) -> bool:
+        try:
+            self._connection.send(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return False  # its answer, if it gave one before, says why
+        except (OSError, http.client.HTTPException) as error:
+            self.abort()
+            raise self._pool.failure("broke while a file was being sent", error) from error
+        return True
+
+
 class HttpClient:
     """Connections to one server. Safe between threads, and in forked children.
 
@@ -210,8 +297,8 @@ class HttpClient:
         self._tls = settings.tls() if parts.scheme == "https" else None
         self._proxy = _find_proxy(parts)
         self.host = parts.netloc.rpartition("@")[2]
-        self._lock = threading.Lock()
-        self._idle: list[tuple[float, http.client.HTTPConnection]] = []
+        # Without a lock: threads that wait for one while its holder waits for the interpreter are a queue that stays.
+        self._idle: deque[tuple[float, http.client.HTTPConnection]] = deque()
         self._process = os.getpid()
 
     def request(
@@ -233,11 +320,12 @@ class HttpClient:
             repeatable: Whether to send it again if a connection that was kept turns out to be broken.
 
         Raises:
-            TemporarilyUnavailable: No answer came.
+            NotConnected: There is no connection to be had.
+            TemporarilyUnavailable: No answer came; what became of the request is not known.
         """
         if self._proxy is not None and self._tls is None:
             target = f"http://{self.host}{target}"
-        connection = self._idle_connection()
+        connection = self._idle_connection(surely=not repeatable)
         if connection is not None:
             try:
                 return self._exchange(connection, method, target, headers, body)
@@ -247,18 +335,41 @@ class HttpClient:
                     raise
         return self._exchange(self._connect(), method, target, headers, body)
 
+    def begin_upload(self, method: str, target: str, headers: Mapping[str, str]) -> HttpUpload:
+        """Begin a request whose body is sent in chunks, on a connection of its own.
+
+        Args:
+            method: `PUT` or `POST`.
+            target: Path and query, encoded.
+            headers: Sent as they are; `Host` and `Transfer-Encoding` are added.
+
+        Raises:
+            NotConnected: There is no connection to be had.
+            TemporarilyUnavailable: It broke at once.
+        """
+        if self._proxy is not None and self._tls is None:
+            target = f"http://{self.host}{target}"
+        connection = self._connect()
+        try:
+            connection.putrequest(method, target, skip_accept_encoding=True)
+            for name, value in {**headers, "transfer-encoding": "chunked"}.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self.failure("broke", error) from error
+        return HttpUpload(self, connection)
+
     def take_back(self, connection: http.client.HTTPConnection, *, reusable: bool) -> None:
         """Keep a connection whose answer was read to its end, for the next request."""
         if not reusable:
             connection.close()
             return
-        with self._lock:
-            self._idle.append((time.monotonic(), connection))
+        self._idle.append((time.monotonic(), connection))
 
     def close(self) -> None:
         """Close the connections that are idle."""
-        with self._lock:
-            idle, self._idle = self._idle, []
+        idle, self._idle = self._idle, deque()
         for _, connection in idle:
             connection.close()
 
@@ -266,22 +377,24 @@ class HttpClient:
         """The error to raise for one of the system's."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return InvalidParameterValue(
-                f"The certificate of {self.host} is not to be trusted ({error.verify_message}); name the file of "
-                "certificates that vouches for it, or use an http:// endpoint."
+                f"The certificate of {self.host} is not to be trusted ({error.verify_message}); "
+                f"{self._settings.remedy}."
             )
         reason = "it did not answer in time" if isinstance(error, TimeoutError) else type(error).__name__
         return TemporarilyUnavailable(f"The connection to {self.host} {what}: {reason}.")
 
-    def _idle_connection(self) -> http.client.HTTPConnection | None:
-        with self._lock:
-            if self._process != os.getpid():
-                self._idle, self._process = [], os.getpid()  # they belong to the parent
-            while self._idle:
+    def _idle_connection(self, *, surely: bool) -> http.client.HTTPConnection | None:
+        """A connection that was kept; with `surely`, one of which the server has not said that it ended."""
+        if self._process != os.getpid():
+            self._idle, self._process = deque(), os.getpid()  # they belong to the parent
+        while True:
+            try:
                 since, connection = self._idle.pop()
-                if time.monotonic() - since < IDLE_SECONDS:
-                    return connection
-                connection.close()
-        return None
+            except IndexError:
+                return None
+            if time.monotonic() - since < IDLE_SECONDS and (not surely or _is_quiet(connection.sock)):
+                return connection
+            connection.close()
 
     def _exchange(
         self,
@@ -327,12 +440,20 @@ class HttpClient:
             connection.connect()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise self.failure("could not be made", error) from error
+            failure = self.failure("could not be made", error)
+            raise (NotConnected(failure.message) if type(failure) is TemporarilyUnavailable else failure) from error
         connection.sock.settimeout(self._settings.timeout)
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # what the system takes and has not sent is a wait that we do not see
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _PIECE)
         return connection
+
+
+def _is_quiet(sock: socket.socket) -> bool:
+    """Whether nothing waits to be read, as the end of the connection would: no request is under way on it."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN | select.POLLHUP | select.POLLERR)
+    return not poll.poll(0)
 
 
 def _pieces(bodies: Iterable[Body]) -> Iterator[Body]:

@@ -1,0 +1,1 @@
+"""Artifacts that a tracking server moves: `mlflow-artifacts:`, `http://` and `https://`."""
