@@ -467,7 +467,8 @@ class HttpBackendStore(BackendStore, LoggedModelStore):
 
 
 def _is_number(experiment_id: str) -> bool:
-    return experiment_id.isdecimal() and int(experiment_id) < 2**63
+    """Whether an id is a number of 64 bits in its usual form: MLflow takes `007` for `7`."""
+    return experiment_id.isdecimal() and str(int(experiment_id)) == experiment_id and int(experiment_id) < 2**63
 
 
 def _model_endpoint(model_id: str, *below: str) -> str:

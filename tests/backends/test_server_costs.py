@@ -112,7 +112,8 @@ def test_use_logged_model_takes_few_round_trips(store: BackendStore, run_id: str
         assert _spent(wire, partial(models.log_outputs, run_id, [LoggedModelOutput(f"m-{step}", step)])) <= 4
         assert _spent(wire, partial(models.finalize_logged_model, model, "READY")) <= 3
         assert _spent(wire, partial(models.create_logged_model, "0", tags={"t": "1"})) <= 3
-        assert _spent(wire, partial(store.get_run, run_id)) == 1
+        # A long answer may begin before the last question is on the wire.
+        assert _spent(wire, partial(store.get_run, run_id)) <= 2
 
 
 def test_read_run_or_history_takes_one_round_trip(store: BackendStore, run_id: str, wire: Wire) -> None:

@@ -232,10 +232,12 @@ def test_list_files_of_sshd_shows_all_but_folders() -> None:
 
 def test_write_files_for_sshd_gives_them_to_its_user() -> None:
     server = shared_server("sshd")
-    raw = server.raw(server.create_place())
+    place = server.create_place()
+    raw = server.raw(place)
     raw.write("folder/file", b"1")
     owner = server.folder.stat().st_uid
-    assert {path.stat().st_uid for path in (server.folder / "data").rglob("*")} == {owner}
+    folder = server.folder / "data" / place  # other tests may be removing theirs
+    assert {path.stat().st_uid for path in (folder, *folder.rglob("*"))} == {owner}
     raw.remove()
 
 
