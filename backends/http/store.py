@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from time import sleep
 from typing import NoReturn
 from urllib.parse import quote
 
@@ -66,6 +68,9 @@ from holdall.stores.tracking_errors import BadRequest
 from holdall.stores.uri import StoreURI
 
 __all__ = ["HttpBackendStore"]
+
+COLLISION_PAUSES = (0.02, 0.1, 0.5)
+"""Seconds before each repetition of what MLflow's database has refused."""
 
 _HISTORY_PAGE = 25_000
 """Points asked for at once; MLflow's servers give no more."""
@@ -288,13 +293,23 @@ class HttpBackendStore(BackendStore, LoggedModelStore):
             "params": [{"key": param.key, "value": param.value} for param in params],
             "tags": pairs_json(tags),
         }
-        self._client.post("runs/log-batch", body)
+        self._log("runs/log-batch", body)
 
     def _log_metric(self, run_id: str, metric: Metric) -> None:
-        self._client.post("runs/log-metric", {"run_id": run_id, **metric_json(metric)})
+        self._log("runs/log-metric", {"run_id": run_id, **metric_json(metric)})
 
     def _log_param(self, run_id: str, param: Param) -> None:
-        self._client.post("runs/log-parameter", {"run_id": run_id, "key": param.key, "value": param.value})
+        self._log("runs/log-parameter", {"run_id": run_id, "key": param.key, "value": param.value})
+
+    def _log(self, endpoint: str, body: Mapping[str, object]) -> None:
+        """Send what may be repeated: of two that log the same at once, MLflow's database refuses one."""
+        for pause in COLLISION_PAUSES:
+            try:
+                self._client.post(endpoint, body)
+                return
+            except BadRequest:
+                sleep(pause * random.uniform(0.5, 1))
+        self._client.post(endpoint, body)
 
     def _set_tag(self, run_id: str, tag: RunTag) -> None:
         self._client.post("runs/set-tag", {"run_id": run_id, "key": tag.key, "value": tag.value})

@@ -288,6 +288,19 @@ def test_log_outputs_again_at_mlflow_sends_new_ones_only() -> None:
     assert json.loads(server.asked[-1].body)["models"] == [{"model_id": "m-2", "step": 3}]
 
 
+@pytest.mark.parametrize("refusals", [1, 3, 4])
+def test_log_what_mlflow_refuses_for_a_collision_is_sent_again(refusals: int) -> None:
+    """Two that log the same at once: the database lets one of them do it (UNIQUE constraint)."""
+    answers = in_turn(*[UNIQUE] * refusals, *[document({})] * (4 - refusals))
+    with scripted_api({"runs/log-batch": answers}) as server, open_server(server) as store:
+        if refusals == 4:
+            with pytest.raises(InvalidParameterValue, match="database"):
+                store.log_batch("r", [Metric("k", 1.0, 1)])
+        else:
+            store.log_batch("r", [Metric("k", 1.0, 1)])
+    assert endpoints(server) == ["runs/log-batch"] * min(4, refusals + 1)
+
+
 def test_log_metrics_of_missing_model_at_mlflow_logs_nothing() -> None:
     script = {**MLFLOW_3, "logged-models/m-1": refusal(404, "RESOURCE_DOES_NOT_EXIST"), "runs/log-batch": document({})}
     with scripted_api(script) as server, open_server(server) as store, pytest.raises(NotFound):
